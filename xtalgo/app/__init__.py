@@ -1,0 +1,1 @@
+"""People and their settings: the command line, strategy files, reports."""

@@ -1,0 +1,1 @@
+"""Files: recordings of quotes."""

@@ -1,0 +1,1 @@
+"""The vocabulary: plain values with no behaviour beyond arithmetic on themselves."""

@@ -1,0 +1,51 @@
+"""What we want done at the venue: the engine's outputs."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from xtalgo.model.types import OrderType, Role, Side, TimeInForce
+
+__all__ = ["CancelOrder", "ChangeOrder", "Command", "PlaceOrder"]
+
+
+@frozen
+class PlaceOrder:
+    """Place a new order under our own ``order_id``. Prices are canonical points, quantity in contracts."""
+
+    order_id: str
+    account: str
+    instrument: str
+    side: Side
+    type: OrderType
+    quantity: int
+    limit_price: float | None = None
+    stop_price: float | None = None
+    tif: TimeInForce = TimeInForce.DAY
+    oco: str | None = None
+    role: Role = Role.ENTRY
+
+
+@frozen
+class ChangeOrder:
+    """Change a working order; None leaves a value as it is. ``quantity`` is the total, filled part included."""
+
+    order_id: str
+    account: str
+    quantity: int | None = None
+    limit_price: float | None = None
+    stop_price: float | None = None
+
+
+@frozen
+class CancelOrder:
+    """Cancel a working order."""
+
+    order_id: str
+    account: str
+
+
+Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder
+"""Everything that the pacing queue carries in replay; queries join it with the live session."""

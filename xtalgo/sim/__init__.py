@@ -1,0 +1,1 @@
+"""A venue on paper: the simulated exchange, the replay loop around it, and a synthetic market."""
