@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import TypeAlias
 
@@ -177,13 +177,20 @@ class Series:
     ``count`` and ``quote`` are moved by the engine at each quote; subclasses say where the past is kept.
     """
 
-    __slots__ = ("contract", "count", "listeners", "quote")
+    __slots__ = ("_audience", "_recorders", "contract", "count", "listeners", "quote")
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.count = 0
         self.quote: Quote | None = None
         self.listeners: tuple[Callable[[Quote], None], ...] = ()
+        self._recorders: tuple[Callable[[Quote], None], ...] = ()
+        self._audience: tuple[Callable[[Quote], None], ...] = ()
+
+    def listen(self, audience: Iterable[Callable[[Quote], None]]) -> None:
+        """Say who is called at each quote, in this order, after the series itself has recorded it."""
+        self._audience = tuple(audience)
+        self.listeners = self._recorders + self._audience
 
     def keep(self, length: int) -> None:
         """Make sure that at least the last ``length`` quotes from now on can be read."""
@@ -261,7 +268,8 @@ class BufferSeries(Series):
     def keep(self, length: int) -> None:
         """Start keeping at this length, or extend what is kept."""
         if not self._kept:
-            self.listeners = (self._append, *self.listeners)
+            self._recorders = (self._append,)
+            self.listen(self._audience)
         if length > self._kept:
             self._kept = length
             self._move()
