@@ -1,3 +1,70 @@
-"""Event-driven algorithmic trading in Python for NinjaTrader 8, over CrossTrade's WebSocket API."""
+"""Event-driven algorithmic trading in Python for NinjaTrader 8, over CrossTrade's WebSocket API.
+
+These are the public names; everything else may change between versions.
+"""
+
+from xtalgo.engine import rolling
+from xtalgo.engine.bars import Bars
+from xtalgo.engine.indicators import Crossing, Ema, RollingMax, RollingMean, RollingMin, RollingStd
+from xtalgo.engine.orders import Order
+from xtalgo.engine.risk import DenyReason, RiskLimits, TradingState
+from xtalgo.engine.series import Columns, QuoteTable, Window
+from xtalgo.engine.strategy import SignalStrategy, Strategy
+from xtalgo.engine.timers import Timer
+from xtalgo.model.errors import ConfigError, DataError, StrategyError, XtalgoError
+from xtalgo.model.events import AccountPnl, Bar, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.instruments import Contract, ContractBook
+from xtalgo.model.types import Instrument, Ns, OrderStatus, OrderType, Role, Side, TimeInForce
+from xtalgo.sim.fills import Fees, FillModel, Latency
+from xtalgo.sim.replay import ReplaySettings, replay
+from xtalgo.sim.result import Result, RoundTrip
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccountPnl",
+    "Bar",
+    "Bars",
+    "Columns",
+    "ConfigError",
+    "Contract",
+    "ContractBook",
+    "Crossing",
+    "DataError",
+    "DenyReason",
+    "Ema",
+    "Fees",
+    "Fill",
+    "FillModel",
+    "Instrument",
+    "Latency",
+    "LinkDown",
+    "LinkUp",
+    "Ns",
+    "Order",
+    "OrderStatus",
+    "OrderType",
+    "Quote",
+    "QuoteTable",
+    "ReplaySettings",
+    "Result",
+    "RiskLimits",
+    "Role",
+    "RollingMax",
+    "RollingMean",
+    "RollingMin",
+    "RollingStd",
+    "RoundTrip",
+    "Side",
+    "SignalStrategy",
+    "Strategy",
+    "StrategyError",
+    "TimeInForce",
+    "Timer",
+    "TradingState",
+    "Window",
+    "XtalgoError",
+    "__version__",
+    "replay",
+    "rolling",
+]

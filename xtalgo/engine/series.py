@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from attrs import define
+from attrs import define, field
 from numpy.typing import ArrayLike, NDArray
 
 from xtalgo.model.errors import DataError
@@ -102,10 +102,11 @@ class QuoteTable:
             _locked(order),
         )
 
-    @property
-    def has_sizes(self) -> bool:
-        """Whether any quoted size is known."""
-        return bool((self.bid_size >= 0).any())
+    has_sizes: bool = field(init=False)
+    """Whether any quoted size is known."""
+
+    def __attrs_post_init__(self) -> None:
+        self.has_sizes = bool((self.bid_size >= 0).any() or (self.ask_size >= 0).any())
 
     def rows(self, instrument: str) -> slice:
         """The rows of one instrument in every column."""
@@ -118,28 +119,30 @@ class QuoteTable:
 
     def stamps(self, start: int, stop: int) -> list[Ns]:
         """The stamps of the merged rows ``start:stop``."""
-        return self.ts[self.order[start:stop]].tolist()
+        stamps: list[Ns] = self.ts[self.order[start:stop]].tolist()
+        return stamps
 
     def quotes(self, start: int, stop: int) -> list[Quote]:
         """The merged rows ``start:stop`` as quotes. Meant for chunks: boxing a column whole costs its memory."""
         rows = self.order[start:stop]
-        names = map(self.instruments.__getitem__, self.codes(start, stop).tolist())
-        last = self.last[rows].tolist()
-        if any(price != price for price in last):  # NaN is what the feed did not tell
-            last = [price if price == price else None for price in last]
-        return list(
-            map(
-                Quote,
-                self.ts[rows].tolist(),
-                names,
-                self.bid[rows].tolist(),
-                self.ask[rows].tolist(),
-                last,
-                _told(self.volume[rows]),
-                _told(self.bid_size[rows]),
-                _told(self.ask_size[rows]),
-            )
-        )
+        columns: list[Iterable[Any]] = [
+            self.ts[rows].tolist(),
+            np.array(self.instruments, dtype=object)[self.codes(start, stop)].tolist(),
+            self.bid[rows].tolist(),
+            self.ask[rows].tolist(),
+        ]
+        last = self.last[rows]
+        unknown = np.isnan(last)
+        if unknown.any():
+            columns.append([price if price == price else None for price in last.tolist()])
+        else:
+            columns.append(last.tolist())
+        columns.append(_told(self.volume[rows]))
+        # Leaving out what the whole chunk does not tell saves a tenth of the time.
+        if self.has_sizes:
+            columns.append(_told(self.bid_size[rows]))
+            columns.append(_told(self.ask_size[rows]))
+        return list(map(Quote, *columns))
 
     def head(self, count: int) -> QuoteTable:
         """The first ``count`` merged rows as a table of their own."""
@@ -157,18 +160,17 @@ class QuoteTable:
         )
 
 
-def _locked(column: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
+def _locked(column: NDArray[Any]) -> NDArray[Any]:
     column.flags.writeable = False
     return column
 
 
-def _told(column: NDArray[np.signedinteger]) -> Sequence[int | None] | repeat[None]:  # type: ignore[type-arg]
+def _told(column: NDArray[Any]) -> Iterable[int | None]:
     unknown = column < 0
-    if not unknown.any():
-        return column.tolist()
     if unknown.all():
         return repeat(None)
-    return [value if value >= 0 else None for value in column.tolist()]
+    values: list[int] = column.tolist()
+    return [value if value >= 0 else None for value in values] if unknown.any() else values
 
 
 class Series:
@@ -196,7 +198,7 @@ class Series:
         """Make sure that at least the last ``length`` quotes from now on can be read."""
         raise NotImplementedError
 
-    def column(self, name: str, length: int) -> NDArray:  # type: ignore[type-arg]
+    def column(self, name: str, length: int) -> NDArray[Any]:
         """The last ``length`` values of a column of ``QuoteTable``, read-only."""
         raise NotImplementedError
 
@@ -225,10 +227,11 @@ class RecordedSeries(Series):
     def keep(self, length: int) -> None:
         """Everything is kept already."""
 
-    def column(self, name: str, length: int) -> NDArray:  # type: ignore[type-arg]
+    def column(self, name: str, length: int) -> NDArray[Any]:
         """A slice of the recording that ends at the current quote."""
         end = self._rows.start + self.count
-        return getattr(self._table, name)[end - length : end]  # type: ignore[no-any-return]
+        values: NDArray[Any] = getattr(self._table, name)[end - length : end]
+        return values
 
     def ticks(self, name: str, length: int) -> Ints:
         """A slice of the whole column in ticks, which is made once."""
@@ -263,7 +266,7 @@ class BufferSeries(Series):
         self._kept = 0
         self._capacity = 0
         self._end = 0
-        self._arrays: dict[str, NDArray] = {}  # type: ignore[type-arg]
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def keep(self, length: int) -> None:
         """Start keeping at this length, or extend what is kept."""
@@ -293,7 +296,7 @@ class BufferSeries(Series):
             array[self._end] = value
         self._end += 1
 
-    def column(self, name: str, length: int) -> NDArray:  # type: ignore[type-arg]
+    def column(self, name: str, length: int) -> NDArray[Any]:
         """A slice of the buffer that ends at the current quote."""
         return _locked(self._arrays[name][self._end - length : self._end])
 
@@ -365,7 +368,7 @@ class Window(_View):
     @property
     def mid(self) -> Floats:
         """Half way between bid and ask, in points."""
-        return (self.bid + self.ask) / 2
+        return np.asarray((self.bid + self.ask) / 2, dtype=np.float64)
 
 
 class Columns(_View):
@@ -400,5 +403,4 @@ class Columns(_View):
     @property
     def mid(self) -> Floats:
         """Half way between bid and ask, in ticks; a multiple of one half."""
-        return (self.bid + self.ask) * 0.5
-
+        return np.asarray((self.bid + self.ask) * 0.5, dtype=np.float64)

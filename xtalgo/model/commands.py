@@ -8,7 +8,7 @@ from attrs import frozen
 
 from xtalgo.model.types import OrderType, Role, Side, TimeInForce
 
-__all__ = ["CancelOrder", "ChangeOrder", "Command", "PlaceOrder"]
+__all__ = ["CancelOrder", "ChangeOrder", "Command", "PlaceOrder", "Withdraw"]
 
 
 @frozen
@@ -26,6 +26,8 @@ class PlaceOrder:
     tif: TimeInForce = TimeInForce.DAY
     oco: str | None = None
     role: Role = Role.ENTRY
+    reduces: bool = False
+    """Whether it could only shrink a position when it passed the risk gate; such an order never goes stale."""
 
 
 @frozen
@@ -47,5 +49,16 @@ class CancelOrder:
     account: str
 
 
-Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder
+@frozen
+class Withdraw:
+    """Take a command out of the pacing queue, where it still waits: it costs no request.
+
+    ``key`` is the queue's key of that command. Drivers must hand ``Released`` to the engine in the same breath as
+    they pop a command, so that a withdrawn command cannot be on its way already.
+    """
+
+    key: str
+
+
+Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder | Withdraw
 """Everything that the pacing queue carries in replay; queries join it with the live session."""

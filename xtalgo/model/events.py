@@ -63,12 +63,13 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
 
 @frozen
 class Bar:
-    """Open, high, low and close of the quotes in ``start <= ts < end``.
+    """Open, high, low and close of the quotes in ``start <= ts < end``; ``period`` as it was asked for (``5m``).
 
     ``volume`` is the growth of the cumulative volume inside the bar, ``quotes`` how many quotes it saw.
     """
 
     instrument: str
+    period: str
     start: Ns
     end: Ns
     open: float

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import cached_property
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from numpy.typing import NDArray
 
 from xtalgo.model.errors import ConfigError
@@ -83,9 +82,7 @@ def parse_name(text: str, roots: Iterable[str] = ()) -> InstrumentName:
         return InstrumentName(match[1], month, _full_year(match[3]))
     elif re.fullmatch(r"[A-Z0-9./_^-]{1,12}", name):
         return InstrumentName(name)
-    raise ConfigError(
-        f"{text!r} is not an instrument name; write it as 'ES 06-26', 'ESM26', 'ESM6', 'ES1!' or 'ES'"
-    )
+    raise ConfigError(f"{text!r} is not an instrument name; write it as 'ES 06-26', 'ESM26', 'ESM6', 'ES1!' or 'ES'")
 
 
 def _full_year(digits: str) -> int:
@@ -109,11 +106,9 @@ class Contract:
     exchange: str = ""
     currency: str = "USD"
     description: str = ""
-
-    @cached_property
-    def _ratio(self) -> tuple[int, int]:
-        exact = Fraction(repr(self.tick_size))
-        return exact.numerator, exact.denominator
+    _ratio: tuple[int, int] = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _ratio_of(self.tick_size), takes_self=True)
+    )
 
     @property
     def tick_value(self) -> float:
@@ -149,6 +144,11 @@ class Contract:
         return ticks * self.tick_value
 
 
+def _ratio_of(tick_size: float) -> tuple[int, int]:
+    exact = Fraction(repr(tick_size))
+    return exact.numerator, exact.denominator
+
+
 def _positive(name: str, value: float) -> None:
     if not (isinstance(value, int | float) and 0 < value < float("inf")):
         raise ConfigError(f"{name} must be a positive number, not {value!r}")
@@ -159,6 +159,7 @@ class ContractBook:
     """Looks contracts up by any spelling. ``extra`` holds facts by root or name, from ``xtalgo.toml``."""
 
     extra: Mapping[str, tuple[float, float]] = field(factory=dict)
+    _known: dict[str, Contract] = field(factory=dict, init=False, repr=False, eq=False)
 
     def parse(self, text: str) -> InstrumentName:
         """``parse_name`` that also knows the names in ``extra``."""
@@ -166,6 +167,12 @@ class ContractBook:
 
     def contract(self, name: str) -> Contract:
         """The contract of a canonical name; ConfigError when its facts are not known."""
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._look_up(name)
+        return found
+
+    def _look_up(self, name: str) -> Contract:
         root = self.parse(name).root
         for key, (tick_size, point_value) in self.extra.items():
             if key.upper() in (name.upper(), root):
@@ -176,9 +183,7 @@ class ContractBook:
                 f"no contract facts for {name!r}; add them to xtalgo.toml:\n"
                 f"  [instruments.{root}]\n  tick_size = 0.25\n  point_value = 50"
             )
-        return Contract(
-            name, root, facts.tick_size, facts.point_value, facts.exchange, "USD", facts.description
-        )
+        return Contract(name, root, facts.tick_size, facts.point_value, facts.exchange, "USD", facts.description)
 
     def pin(self, text: str, held: Iterable[str], where: str = "the recording") -> str:
         """The one canonical name among ``held`` that ``text`` stands for.
@@ -193,9 +198,7 @@ class ContractBook:
         listing = ", ".join(sorted(names)) or "nothing"
         if not matches:
             raise ConfigError(f"{where} has no {text!r}; it holds {listing}")
-        raise ConfigError(
-            f"{text!r} could be any of {', '.join(sorted(matches))}; name one. {where} holds {listing}"
-        )
+        raise ConfigError(f"{text!r} could be any of {', '.join(sorted(matches))}; name one. {where} holds {listing}")
 
 
 def _stands_for(wanted: InstrumentName, held: InstrumentName) -> bool:

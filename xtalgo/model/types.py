@@ -10,6 +10,7 @@ __all__ = [
     "HOUR_NS",
     "MILLISECOND_NS",
     "MINUTE_NS",
+    "NEVER",
     "SECOND_NS",
     "Instrument",
     "Ns",
@@ -29,6 +30,8 @@ SECOND_NS: Ns = 1_000_000_000
 MINUTE_NS: Ns = 60 * SECOND_NS
 HOUR_NS: Ns = 60 * MINUTE_NS
 DAY_NS: Ns = 24 * HOUR_NS
+NEVER: Ns = 2**63 - 1
+"""Later than anything that happens."""
 
 Instrument = Annotated[str, "xtalgo.instrument"]
 """Annotation for a strategy parameter that names an instrument; it is made canonical before ``on_start``."""
@@ -74,6 +77,9 @@ class Role(enum.StrEnum):
 class OrderStatus(enum.StrEnum):
     """Where an order stands. See ``xtalgo.engine.orders.TRANSITIONS`` for every legal step."""
 
+    # Enum hashes through Python code; these two are keys of the table that every step looks up.
+    __hash__ = str.__hash__
+
     DRAFT = "draft"
     DENIED = "denied"
     QUEUED = "queued"
@@ -104,6 +110,8 @@ _DONE = frozenset(
 
 class Trigger(enum.StrEnum):
     """What can happen to an order; with the status it decides the next status."""
+
+    __hash__ = str.__hash__
 
     DENY = "deny"
     """The risk gate said no."""

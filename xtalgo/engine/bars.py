@@ -1,0 +1,161 @@
+"""Bars built from quotes, aligned to the trading session."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtalgo.model.errors import StrategyError
+from xtalgo.model.events import Bar, Quote
+from xtalgo.model.sessions import session_at
+from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS, Ns
+
+__all__ = ["BarBuilder", "Bars", "Basis", "parse_period"]
+
+Basis: TypeAlias = Literal["last", "mid", "bid", "ask"]
+
+KEPT = 5_000
+"""Finished bars that are kept for strategies to look back on."""
+
+_UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_NS}
+
+
+def parse_period(text: str) -> Ns | None:
+    """``30s``, ``5m`` or ``1h`` in nanoseconds; None for ``1d``, the whole session. StrategyError otherwise."""
+    if text == "1d":
+        return None
+    match = re.fullmatch(r"([1-9]\d*)([smh])", text)
+    if match is None:
+        raise StrategyError(f"{text!r} is not a bar period; write it as '30s', '5m', '1h' or '1d'")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+class Bars:
+    """Finished bars of one instrument and period, oldest first; ``bars[-1]`` is the newest.
+
+    Bars start at the session open (18:00 New York), the last one of a session ends with it, and a span without a
+    price has no bar. A bar is finished at its end time, before any quote that comes then or later.
+    """
+
+    __slots__ = ("_bars", "_builder", "instrument", "period")
+
+    def __init__(self, builder: BarBuilder) -> None:
+        self.instrument = builder.instrument
+        self.period = builder.period
+        self._builder = builder
+        self._bars = builder.finished
+
+    def __len__(self) -> int:
+        return len(self._bars)
+
+    def __getitem__(self, index: int) -> Bar:
+        return self._bars[index]
+
+    def __iter__(self) -> Iterator[Bar]:
+        return iter(self._bars)
+
+    @property
+    def current(self) -> Bar | None:
+        """The bar that is still growing; None when it has no price yet."""
+        return self._builder.current()
+
+    @property
+    def open(self) -> NDArray[np.float64]:
+        """Opening prices in points, shape ``(len(bars),)``."""
+        return np.array([bar.open for bar in self._bars])
+
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """Highs in points, shape ``(len(bars),)``."""
+        return np.array([bar.high for bar in self._bars])
+
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """Lows in points, shape ``(len(bars),)``."""
+        return np.array([bar.low for bar in self._bars])
+
+    @property
+    def close(self) -> NDArray[np.float64]:
+        """Closing prices in points, shape ``(len(bars),)``."""
+        return np.array([bar.close for bar in self._bars])
+
+
+class BarBuilder:
+    """Grows one bar from quotes. ``at_end`` is called with a bar's end time when a bar begins, to be closed then."""
+
+    def __init__(self, instrument: str, period: str, basis: Basis, at_end: Callable[[Ns], None]) -> None:
+        if basis not in ("last", "mid", "bid", "ask"):
+            raise StrategyError(f"{basis!r} is not a price to build bars from; choose last, mid, bid or ask")
+        self.instrument = instrument
+        self.period = period
+        self.basis = basis
+        self.finished: deque[Bar] = deque(maxlen=KEPT)
+        self._span = parse_period(period)
+        self._at_end = at_end
+        self._start: Ns = 0
+        self._end: Ns = 0
+        self._open = self._high = self._low = self._close = 0.0
+        self._volume = 0
+        self._seen: int | None = None
+        self._quotes = 0
+
+    def update(self, quote: Quote) -> None:
+        """Take one quote; one that does not tell the price is passed over."""
+        price = getattr(quote, self.basis)
+        if price is None:
+            return
+        if self._quotes == 0 or quote.ts >= self._end:
+            self._begin(quote.ts, price)
+        elif price > self._high:
+            self._high = price
+        elif price < self._low:
+            self._low = price
+        self._close = price
+        self._quotes += 1
+        volume = quote.volume
+        if volume is not None:
+            if self._seen is not None and volume > self._seen:
+                self._volume += volume - self._seen
+            self._seen = volume
+
+    def _begin(self, ts: Ns, price: float) -> None:
+        session = session_at(ts)
+        if self._span is None or ts < session.open:
+            self._start, self._end = min(ts, session.open), session.close if self._span is None else session.open
+        else:
+            self._start = ts - (ts - session.open) % self._span
+            self._end = min(self._start + self._span, session.close)
+        self._open = self._high = self._low = price
+        self._volume = self._quotes = 0
+        self._at_end(self._end)
+
+    def current(self) -> Bar | None:
+        """The growing bar."""
+        if not self._quotes:
+            return None
+        return Bar(
+            self.instrument,
+            self.period,
+            self._start,
+            self._end,
+            self._open,
+            self._high,
+            self._low,
+            self._close,
+            self._volume,
+            self._quotes,
+        )
+
+    def finish(self, end: Ns) -> Bar | None:
+        """Close the bar that ends at ``end``, if it still grows."""
+        bar = self.current()
+        if bar is None or bar.end != end:
+            return None
+        self.finished.append(bar)
+        self._quotes = 0
+        return bar

@@ -1,0 +1,313 @@
+"""What one strategy has and wants in one account and instrument: orders, exits, a standing target, a close.
+
+The desk turns wishes into orders that are safe to send. An order that would reduce a position under engine-owned
+exits waits until those exits have made room for it, so that no stop or target ever exceeds what it protects; a
+close cancels everything first and is sized from the book once nothing else can fill.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from attrs import define, field
+
+from xtalgo.engine.brackets import Exits, ExitsHost, Plan
+from xtalgo.engine.ledger import Book
+from xtalgo.engine.orders import Order
+from xtalgo.engine.risk import Denial, Exposure
+from xtalgo.engine.series import Series
+from xtalgo.model.events import Fill
+from xtalgo.model.instruments import Contract
+from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, OrderType, Role, Side, TimeInForce
+
+__all__ = ["RETRY", "Desk", "DeskHost"]
+
+RETRY: Final[Ns] = SECOND_NS
+"""A target or close whose order came to nothing is tried again at the first quote this much later."""
+
+
+class DeskHost(ExitsHost, Protocol):
+    """What a desk needs of the engine."""
+
+    now: Ns
+
+    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
+        """Ask the risk gate about ``change`` signed contracts; ``order`` is the draft that would make it, if any."""
+
+    def deny(self, order: Order, denial: Denial) -> None:
+        """End a draft as denied and tell its strategy."""
+
+    def passed(self, desk: Desk, order: Order) -> None:
+        """Queue an order that passed the gate."""
+
+    def wake(self, desk: Desk, when: Ns) -> None:
+        """Look at this desk again at a time."""
+
+    def wake_on_quote(self, desk: Desk, after: Ns) -> None:
+        """Look at this desk again at the first quote of its instrument from ``after`` on."""
+
+
+@define(eq=False)
+class Desk:
+    """One strategy in one account and instrument."""
+
+    host: DeskHost
+    owner: str
+    account: str
+    contract: Contract
+    series: Series
+    book: Book
+    exits: Exits
+    orders: list[Order] = field(factory=list)
+    """Open orders that are not engine-owned exits, drafts included."""
+    plans: dict[str, Plan] = field(factory=dict)
+    goal: int | None = None
+    closing: bool = False
+    _held: dict[str, int] = field(factory=dict)
+    """Orders that wait for the exits to make room, or hold a reservation there: contracts reserved, by order id."""
+    _waiting: list[Order] = field(factory=list)
+    _goal_denied: str = ""
+    _tried: Ns | None = None
+    """When an order for the standing target or the close last came to nothing."""
+
+    # --- what it has ---------------------------------------------------------------------------------------------
+
+    def exposure(self, without: Order | None = None) -> Exposure:
+        """The position and everything open on each side but engine-owned exits and ``without``."""
+        buys = sells = 0
+        for order in self.orders:
+            if order is not without:
+                if order.side > 0:
+                    buys += order.remaining
+                else:
+                    sells += order.remaining
+        return Exposure(self.book.position, buys, sells)
+
+    def under_way(self) -> int:
+        """Signed contracts of open orders that are on their way to a new position.
+
+        Market orders, and limit orders that would extend the position; a stop or a limit against the position is
+        the author's own exit and not on its way.
+        """
+        total = 0
+        position = self.book.position
+        for order in self.orders:
+            if order.type is OrderType.MARKET or (order.type is OrderType.LIMIT and order.side * position >= 0):
+                total += order.side * order.remaining
+        return total
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has no position, nothing open and nothing standing."""
+        return not (self.book.position or self.orders or self.exits.pairs or self.closing or self.goal is not None)
+
+    def is_waiting(self, order: Order) -> bool:
+        """Whether an order waits for exits to make room."""
+        return order in self._waiting
+
+    # --- wishes --------------------------------------------------------------------------------------------------
+
+    def place(self, order: Order) -> Denial | None:
+        """Send a draft through the gate and, unless exits must make room first, on to the queue."""
+        if order.is_done:
+            return None
+        denial = self.host.gate(self, order.side * order.quantity, order)
+        if denial is not None:
+            self.host.deny(order, denial)
+            self.orders.remove(order)
+            return denial
+        against = order.side * self.book.position < 0 and order.type is OrderType.MARKET
+        if against and self.exits.pairs:
+            self._held[order.id] = self.exits.reserve(min(order.quantity, abs(self.book.position)))
+            if self._held[order.id]:
+                self._waiting.append(order)
+                return None
+        self.host.passed(self, order)
+        return None
+
+    def target(self, quantity: int, order: Order | None) -> None:
+        """Let a target stand until it is met or replaced; ``order`` is the draft that would meet it, if any."""
+        self.goal = quantity
+        self._goal_denied = ""
+        self._tried = None
+        if order is not None and (denial := self.place(order)) is not None:
+            self._goal_refused(denial, order.side * order.quantity)
+
+    def close(self) -> None:
+        """Cancel everything, then close what the book holds."""
+        self.closing = True
+        self.goal = None
+        self._tried = None
+
+    # --- what happened -------------------------------------------------------------------------------------------
+
+    def filled(self, order: Order, fill: Fill, before: int) -> None:
+        """A fill of ours was booked; ``before`` was the position without it."""
+        if order.is_exit:
+            self.exits.exit_filled(order, fill.quantity, self.host.now)
+        else:
+            if before * fill.side < 0:
+                shrunk = min(fill.quantity, abs(before))
+                if self.exits.pairs:
+                    self.exits.shrunk(shrunk)
+                if order.id in self._held:
+                    self._held[order.id] = max(0, self._held[order.id] - shrunk)
+            plan = self.plans.get(order.id)
+            opened = min(fill.quantity, max(0, fill.side * self.book.position))
+            if plan is not None and opened:
+                self.exits.cover(order, plan, opened, fill.price)
+        if self.exits.pairs:
+            self.exits.trim(self.book.position)
+
+    def updated(self, order: Order) -> None:
+        """The status of one of its orders moved."""
+        if order.is_done and not order.is_exit:
+            if order.status is not OrderStatus.FILLED:
+                self._tried = self.host.now
+            if order in self.orders:
+                self.orders.remove(order)
+            if self._held:
+                self.exits.restore(self._held.pop(order.id, 0))
+        if order.is_exit and order.status is OrderStatus.REJECTED and self.book.position:
+            # A position without its protection is closed, whatever the strategy thinks of it.
+            self.close()
+
+    def _drop_done(self) -> None:
+        self.orders = [order for order in self.orders if order.is_open]
+        self._waiting = [order for order in self._waiting if order.is_open]
+
+    def cancel_entries(self) -> None:
+        """Cancel what could extend the position; exits, the author's own included, stay."""
+        self.goal = None
+        for order in list(self.orders):
+            if order.role is not Role.CLOSE and order.side * self.book.position >= 0:
+                self.host.cancel(order)
+
+    # --- bringing about what is wanted ---------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Send what can be sent now; called after every turn that touched the desk."""
+        if self.closing:
+            self._clear_the_way()
+        if self.exits.pairs:
+            again = self.exits.sync(self.host.now)
+            if again is not None:
+                self.host.wake(self, again)
+        if self._waiting:
+            self._let_go()
+        if self.closing:
+            self._finish_close()
+        elif self.goal is not None:
+            self._pursue(self.goal)
+
+    def _let_go(self) -> None:
+        """Send the orders for which the exits have made room."""
+        self._drop_done()
+        for order in list(self._waiting):
+            if self.exits.has_made_room:
+                self._waiting.remove(order)
+                self._release(order)
+
+    def _release(self, order: Order) -> None:
+        denial = self.host.gate(self, order.side * order.quantity, order)
+        if denial is None:
+            self.host.passed(self, order)
+            return
+        self.host.deny(order, denial)
+        self.updated(order)
+        again = self.exits.sync(self.host.now)
+        if again is not None:
+            self.host.wake(self, again)
+
+    def _clear_the_way(self) -> None:
+        for order in self.orders:
+            if order.role is not Role.CLOSE:
+                self.host.cancel(order)
+        self._drop_done()
+        for pair in self.exits.pairs:
+            pair.reserved = pair.covered
+
+    def _finish_close(self) -> None:
+        if self.orders or self.exits.open_orders():
+            return
+        position = self.book.position
+        if not position:
+            self.closing = False
+            return
+        if self._wait_to_retry():
+            return
+        side = Side.SELL if position > 0 else Side.BUY
+        order = self.host.blotter.draft(
+            self.host.now,
+            self.owner,
+            self.account,
+            self.contract.name,
+            side,
+            abs(position),
+            tif=TimeInForce.GTC,
+            role=Role.CLOSE,
+        )
+        self.orders.append(order)
+        self.host.submit(order)
+
+    def _pursue(self, goal: int) -> None:
+        under_way = self.under_way()
+        delta = goal - self.book.position - under_way
+        if not delta:
+            if not under_way:
+                self.goal = None
+            return
+        if self._wait_to_retry():
+            return
+        denial = self._aim(delta)
+        if denial is not None:
+            self._goal_refused(denial, delta)
+
+    def _goal_refused(self, denial: Denial, delta: int) -> None:
+        """Keep the target, and let at least its part toward flat go on, which needs no leave."""
+        self._goal_denied = denial.reason
+        position = self.book.position
+        if position * delta < 0 and abs(delta) > abs(position) and not self.under_way():
+            self._aim(-position)
+        self._tried = self.host.now
+        self._wait_to_retry()
+
+    def _aim(self, delta: int) -> Denial | None:
+        denial = self.host.gate(self, delta)
+        if denial is not None and denial.reason == self._goal_denied:
+            return denial  # its strategy was told
+        return self.place(self.draft(Side.BUY if delta > 0 else Side.SELL, abs(delta)))
+
+    def _wait_to_retry(self) -> bool:
+        """Whether the last attempt is too fresh; if so, the next quote that is late enough looks again."""
+        if self._tried is None or self.host.now >= self._tried + RETRY:
+            self._tried = None
+            return False
+        self.host.wake_on_quote(self, self._tried + RETRY)
+        return True
+
+    def draft(
+        self,
+        side: Side,
+        quantity: int,
+        *,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        tif: TimeInForce = TimeInForce.DAY,
+        oco: str | None = None,
+    ) -> Order:
+        """A new order of the strategy, counted from now on, not yet sent."""
+        order = self.host.blotter.draft(
+            self.host.now,
+            self.owner,
+            self.account,
+            self.contract.name,
+            side,
+            quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            oco=oco,
+        )
+        self.orders.append(order)
+        return order

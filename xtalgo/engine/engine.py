@@ -1,0 +1,583 @@
+"""The engine: one event in, a list of commands out.
+
+A turn: time moves to the event's (never back); the books take it in; callbacks run in the order in which the
+strategies were registered; what they wished for goes through the risk gate; allowed commands are returned. If a
+callback raises, the wishes of that turn are dropped whole. The same engine serves replay, paper and live: a driver
+feeds it events in order, paces its commands, and calls ``handle(Tick(due))`` when ``due`` is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NoReturn, cast
+
+from attrs import fields, frozen
+
+from xtalgo.engine.amendments import Amendments
+from xtalgo.engine.bars import BarBuilder, Bars, Basis
+from xtalgo.engine.blame import blame
+from xtalgo.engine.brackets import Exits
+from xtalgo.engine.desk import Desk
+from xtalgo.engine.ledger import Ledger, PositionView
+from xtalgo.engine.orders import Anomaly, Blotter, Order
+from xtalgo.engine.risk import Denial, RiskGate, RiskLimits
+from xtalgo.engine.seat import Note, Seat
+from xtalgo.engine.series import BufferSeries, Series
+from xtalgo.engine.strategy import Strategy, instrument_parameters
+from xtalgo.engine.timers import Timer, Timers
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder
+from xtalgo.model.errors import ConfigError, StrategyError
+from xtalgo.model.events import (
+    AccountPnl,
+    CancelRefused,
+    Changed,
+    ChangeRefused,
+    Event,
+    Fill,
+    LinkDown,
+    LinkUp,
+    OrderUpdate,
+    Quote,
+    Released,
+    Stale,
+)
+from xtalgo.model.instruments import Contract, ContractBook
+from xtalgo.model.sessions import session_at
+from xtalgo.model.types import Ns, OrderStatus, Trigger
+
+__all__ = ["Engine", "Snapshot"]
+
+
+@frozen
+class Snapshot:
+    """What observers see: frozen, and complete as of ``now``."""
+
+    now: Ns
+    positions: tuple[PositionView, ...]
+    open_orders: tuple[str, ...]
+    denials: Mapping[str, int]
+    anomalies: tuple[Anomaly, ...]
+
+
+class Engine:
+    """Holds the strategies, their books and their orders; pure, and driven from outside.
+
+    ``pin`` turns any spelling of an instrument into the one canonical name it stands for here (ConfigError when
+    there is none); ``make_series`` says where an instrument's past is kept.
+    """
+
+    def __init__(
+        self,
+        strategies: Sequence[Strategy],
+        *,
+        contracts: ContractBook,
+        pin: Callable[[str], str],
+        accounts: Sequence[str] = ("Sim101",),
+        limits: RiskLimits | None = None,
+        make_series: Callable[[Contract], Series] = BufferSeries,
+        run: str = "r",
+    ) -> None:
+        if not strategies:
+            raise ConfigError("there is no strategy to run")
+        if not accounts or len({name.casefold() for name in accounts}) != len(accounts):
+            raise ConfigError(f"accounts must be one or more different names, not {list(accounts)!r}")
+        self.now: Ns = 0
+        self.blotter = Blotter(run)
+        self.ledger = Ledger()
+        self.timers = Timers()
+        self.amendments = Amendments(self.blotter, self._emit)
+        self.notes: list[Note] = []
+        self.decisions: list[str] = []
+        self.denials: dict[str, int] = {}
+        self._pin = pin
+        self._names: dict[str, str] = {}
+        self._series: dict[str, Series] = {}
+        self._contracts = contracts
+        self._make_series = make_series
+        self._out: list[Command] = []
+        self._wishes: list[Callable[[], None]] = []
+        self._dirty: dict[int, Desk] = {}
+        self._desks: dict[tuple[str, str, str], Desk] = {}
+        self._notices: list[Order] = []
+        self._builders: dict[tuple[str, str, str], tuple[BarBuilder, list[Seat]]] = {}
+        self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
+        self.seats: dict[str, Seat] = {}
+        self._watches_loss = limits is not None and limits.daily_loss is not None
+        for strategy in strategies:
+            name = self._seat_name(type(strategy).__name__)
+            self.seats[name] = Seat(self, strategy, name, tuple(accounts), RiskGate(limits or RiskLimits()))
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Released: self._on_released,
+            Stale: self._on_stale,
+            OrderUpdate: self._on_update,
+            Changed: self._on_changed,
+            ChangeRefused: self._on_change_refused,
+            CancelRefused: self._on_cancel_refused,
+            Fill: self._on_fill,
+            AccountPnl: self._on_pnl,
+            LinkUp: self._on_link,
+            LinkDown: self._on_link,
+        }
+
+    def _seat_name(self, name: str) -> str:
+        taken, number = name, 1
+        while taken in self.seats:
+            number += 1
+            taken = f"{name}-{number}"
+        return taken
+
+    # --- for the driver ------------------------------------------------------------------------------------------
+
+    def start(self, now: Ns) -> list[Command]:
+        """Seat the strategies and run ``on_start``, the first turn, before any quote."""
+        self.now = now
+        self._begin_day()
+        try:
+            for seat in self.seats.values():
+                self._seat(seat)
+                seat.strategy._prepare()
+            for seat in self.seats.values():
+                seat.strategy.on_start()
+        except Exception as error:
+            self._fail(error)
+        return self._settle()
+
+    def handle(self, event: Event) -> list[Command]:
+        """One turn (for a ``Tick``, one for each timer due). Returns what is to be done at the venue, in order."""
+        handler = self._handlers.get(type(event))
+        if handler is None:
+            if isinstance(event, Quote):
+                self.series(event.instrument)
+                return self.feed((event,))
+            return self._tick(event.ts)
+        if event.ts > self.now:
+            self.now = event.ts
+        try:
+            if self._notices:
+                self._deliver_notices()
+            handler(event)
+        except Exception as error:
+            self._fail(error)
+        return self._settle()
+
+    def feed(self, quotes: Iterable[Quote]) -> list[Command]:
+        """Take quotes, one turn each, until one leaves something to be done; the rest stay in the iterator.
+
+        This is ``handle`` for quotes without the calls in between: the loop below is all that happens at a quote
+        that nobody acts on.
+        """
+        todo: Iterator[Quote] = iter(quotes)
+        wishes, series = self._wishes, self._series
+        try:
+            if self._notices and (first := next(todo, None)) is not None:
+                self.now = max(self.now, first.ts)
+                self._deliver_notices()
+                todo = chain((first,), todo)
+            now = self.now
+            for quote in todo:
+                if quote.ts > now:
+                    self.now = now = quote.ts
+                heard = series[quote.instrument]
+                heard.count += 1
+                heard.quote = quote
+                for listener in heard.listeners:
+                    listener(quote)
+                if wishes:
+                    break
+        except Exception as error:
+            self._fail(error)
+        return self._settle()
+
+    @property
+    def due(self) -> Ns:
+        """When time alone makes something happen: the next timer; NEVER when there is none."""
+        return self.timers.due
+
+    def stop(self, now: Ns) -> None:
+        """Run ``on_stop``; its orders are not sent."""
+        self.now = max(self.now, now)
+        try:
+            self._deliver_notices()
+            for seat in self.seats.values():
+                seat.strategy.on_stop()
+        except Exception as error:
+            self._fail(error)
+        self._wishes.clear()
+
+    def snapshot(self) -> Snapshot:
+        """What observers see."""
+        orders = tuple(order.id for order in self.blotter.orders.values() if order.is_open)
+        return Snapshot(self.now, self.ledger.views(), orders, dict(self.denials), tuple(self.blotter.anomalies))
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    def _tick(self, ts: Ns) -> list[Command]:
+        commands: list[Command] = []
+        while self.timers.due <= ts:
+            self.now = max(self.now, self.timers.due)
+            run = self.timers.pop(self.now)
+            if run is None:
+                continue
+            try:
+                self._deliver_notices()
+                run()
+            except Exception as error:
+                self._fail(error)
+            commands += self._settle()
+        self.now = max(self.now, ts)
+        return commands
+
+    def _settle(self) -> list[Command]:
+        """Carry out the wishes of the turn and bring every desk they touched in line."""
+        if self._wishes:
+            for seat in self.seats.values():
+                seat.check_parameters()
+            wishes = self._wishes[:]
+            self._wishes.clear()
+            for wish in wishes:
+                wish()
+        if not (self._dirty or self._out):
+            return _NOTHING
+        while self._dirty:
+            desks = list(self._dirty.values())
+            self._dirty.clear()
+            for desk in desks:
+                desk.sync()
+        commands, self._out = self._out, []
+        return commands
+
+    def _deliver_notices(self) -> None:
+        if self._notices:
+            notices, self._notices = self._notices, []
+            for order in notices:
+                self._tell(order)
+
+    def _tell(self, order: Order) -> None:
+        self.seats[order.owner].strategy.on_order(order)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """A callback raised: drop the wishes of its turn and say whose line it was."""
+        self._drop_wishes()
+        raise blame(error, [seat.strategy for seat in self.seats.values()]) from error
+
+    def _drop_wishes(self) -> None:
+        self._wishes.clear()
+        for desk in self._desks.values():
+            for order in desk.orders:
+                if order.status is OrderStatus.DRAFT and order.created == self.now and not desk.is_waiting(order):
+                    self.blotter.step(order, Trigger.DROP, self.now, reason="its callback raised")
+            desk.orders = [order for order in desk.orders if order.is_open]
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def _known(self, event: OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill) -> Order | None:
+        order = self.blotter.orders.get(event.order_id)
+        if order is None:
+            self.blotter.anomalies.append(
+                Anomaly(self.now, event.order_id, f"{type(event).__name__} of no order of ours")
+            )
+        return order
+
+    def _desk_of(self, order: Order) -> Desk:
+        return self._desks[order.owner, order.account, order.instrument]
+
+    def _moved(self, order: Order, *, tell: bool = True) -> None:
+        """An order's status may have moved: let its amendments, its desk and its strategy know."""
+        self.amendments.progressed(order)
+        desk = self._desks[order.owner, order.account, order.instrument]
+        desk.updated(order)
+        self._dirty[id(desk)] = desk
+        if tell:
+            self._tell(order)
+
+    def _on_released(self, event: Released) -> None:
+        command = event.command
+        self.amendments.released(command)
+        if isinstance(command, PlaceOrder):
+            self.blotter.step(self.blotter.orders[command.order_id], Trigger.SEND, self.now)
+
+    def _on_stale(self, event: Stale) -> None:
+        if isinstance(event.command, PlaceOrder):
+            order = self.blotter.orders[event.command.order_id]
+            self.blotter.step(order, Trigger.STALE, self.now, reason="waited too long for a token; not sent")
+            self._decide("stale", order.id)
+            self._moved(order)
+
+    def _on_update(self, event: OrderUpdate) -> None:
+        order = self._known(event)
+        if order is None:
+            return
+        if event.trigger is Trigger.ACCEPT:
+            before = order.status
+            if self.blotter.step(order, Trigger.ACCEPT, self.now) and order.status is not before:
+                self.amendments.progressed(order)
+                self._tell(order)
+        elif self.blotter.step(order, event.trigger, self.now, reason=event.reason):
+            self._moved(order)
+
+    def _on_changed(self, event: Changed) -> None:
+        order = self._known(event)
+        if order is not None:
+            self.amendments.changed(order, event)
+            self._moved(order)
+
+    def _on_change_refused(self, event: ChangeRefused) -> None:
+        order = self._known(event)
+        if order is not None:
+            self.amendments.change_refused(order)
+            self.blotter.remark(order, f"change refused: {event.reason}")
+            self._moved(order)
+
+    def _on_cancel_refused(self, event: CancelRefused) -> None:
+        order = self._known(event)
+        if order is not None:
+            self.amendments.cancel_refused(order)
+            self.wake(self._desk_of(order), self.now + CANCEL_AGAIN)
+
+    def _on_fill(self, event: Fill) -> None:
+        order = self._known(event)
+        if order is None or not self.blotter.book(order, event):
+            return
+        desk = self._desk_of(order)
+        before = desk.book.position
+        desk.book.trade(event.side * event.quantity, desk.contract.to_ticks(event.price), event.fee)
+        desk.filled(order, event, before)
+        seat = self.seats[order.owner]
+        if self._watches_loss:
+            self._check_loss(seat, order.account)
+        self._moved(order, tell=False)
+        seat.strategy.on_fill(event)
+        self._tell(order)
+
+    def _on_pnl(self, event: AccountPnl) -> None:
+        for seat in self.seats.values():
+            if event.account in seat.accounts:
+                seat.strategy.on_pnl(event)
+
+    def _on_link(self, event: LinkUp | LinkDown) -> None:
+        for seat in self.seats.values():
+            seat.strategy.on_link(event)
+
+    # --- for desks and exits -------------------------------------------------------------------------------------
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
+        match command:
+            case ChangeOrder():
+                self._decide("change", command.order_id, command.quantity, command.limit_price, command.stop_price)
+            case CancelOrder():
+                self._decide("cancel", command.order_id)
+
+    def _decide(self, what: str, *facts: object) -> None:
+        self.decisions.append(f"{self.now} {what} {' '.join(map(str, facts))}")
+
+    def submit(self, order: Order, *, reduces: bool = False) -> None:
+        """Queue an order that needs no gate, or passed it."""
+        self.blotter.step(order, Trigger.SUBMIT, self.now)
+        self._out.append(order.command(reduces=reduces))
+        self.decisions.append(
+            f"{self.now} place {order.id} {order.account} {order.instrument} {order.side:+d} {order.quantity} "
+            f"{order.type} {order.limit_price} {order.stop_price} {order.tif} {order.oco} {order.role}"
+        )
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an open order on the engine's own account."""
+        self.amendments.cancel(order)
+
+    def change(self, order: Order, *, quantity: int) -> None:
+        """Change the quantity of an open order on the engine's own account."""
+        self.amendments.change(order, quantity=quantity)
+
+    def wanted_quantity(self, order: Order) -> int:
+        """The quantity an order will have when everything asked for has happened."""
+        return self.amendments.wanted_quantity(order)
+
+    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
+        """Ask the risk gate about a change of a desk's position."""
+        seat = self.seats[desk.owner]
+        if seat.gate.is_open:
+            return None
+        prices = () if order is None else (order.limit_price, order.stop_price)
+        opened = sum(other.is_open and other is not order for held in seat.desks.values() for other in held.orders)
+        return seat.gate.check(
+            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
+        )
+
+    def deny(self, order: Order, denial: Denial) -> None:
+        """End a draft as denied; its strategy hears of it at its next turn, so that it can't go round in circles."""
+        self.blotter.step(order, Trigger.DENY, self.now, reason=f"{denial.reason}: {denial.text}")
+        self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
+        self._decide("deny", order.id, denial.reason)
+        self._notices.append(order)
+
+    def passed(self, desk: Desk, order: Order) -> None:
+        """Queue an order that passed the gate."""
+        self.seats[desk.owner].gate.passed(self.now)
+        against = order.side * desk.book.position < 0
+        self.submit(order, reduces=against and desk.exposure(order).reduces(order.side * order.quantity))
+
+    def touch(self, desk: Desk) -> None:
+        """Bring a desk in line at the end of this turn."""
+        self._dirty[id(desk)] = desk
+
+    def wake(self, desk: Desk, when: Ns) -> None:
+        """Look at a desk again at a time."""
+        self.timers.add(Timer(when, "", lambda: self.touch(desk)))
+
+    def wake_on_quote(self, desk: Desk, after: Ns) -> None:
+        """Look at a desk again at the first quote of its instrument from ``after`` on."""
+        waiting = self._retries.setdefault(desk.contract.name, [])
+        if all(other is not desk for _, other in waiting):
+            waiting.append((after, desk))
+            self.route()
+
+    def _retry(self, quote: Quote) -> None:
+        waiting = self._retries[quote.instrument]
+        ready = [desk for after, desk in waiting if quote.ts >= after]
+        if ready:
+            self._retries[quote.instrument] = [item for item in waiting if quote.ts < item[0]]
+            for desk in ready:
+                self.wish(partial(self.touch, desk))
+            self.route()
+
+    # --- for seats -----------------------------------------------------------------------------------------------
+
+    def _seat(self, seat: Seat) -> None:
+        strategy = seat.strategy
+        for name in instrument_parameters(type(strategy)):
+            value = getattr(strategy, name)
+            pinned = self.canonical(value) if isinstance(value, str) else tuple(self.canonical(item) for item in value)
+            setattr(strategy, name, pinned)
+            for instrument in (pinned,) if isinstance(pinned, str) else pinned:
+                if instrument not in seat.instruments:
+                    seat.instruments.append(instrument)
+        seat.parameters = {item.name: getattr(strategy, item.name) for item in fields(cast(Any, type(strategy)))}
+        strategy._seat = seat
+        self.route()
+
+    def canonical(self, instrument: str) -> str:
+        """The one canonical name that a spelling stands for here."""
+        name = self._names.get(instrument)
+        if name is None:
+            if not isinstance(instrument, str):
+                raise StrategyError(f"an instrument is named by a string such as 'ES 06-26', not {instrument!r}")
+            name = self._names[instrument] = self._pin(instrument)
+        return name
+
+    def series(self, instrument: str) -> Series:
+        """The series of an instrument in any spelling."""
+        name = self.canonical(instrument)
+        found = self._series.get(name)
+        if found is None:
+            found = self._series[name] = self._make_series(self._contracts.contract(name))
+        return found
+
+    def open_desk(self, seat: Seat, account: str, instrument: str) -> Desk:
+        """The desk of one strategy in one account and instrument."""
+        series = self.series(instrument)
+        book = self.ledger.book(seat.name, account, series.contract)
+        exits = Exits(self, seat.name, account, series.contract)
+        desk = Desk(self, seat.name, account, series.contract, series, book, exits)
+        self._desks[seat.name, account, instrument] = desk
+        self.route()
+        return desk
+
+    def route(self) -> None:
+        """Say anew who listens to which instrument: bars first, then the engine's own watches, then strategies."""
+        listeners: dict[str, list[Callable[[Quote], None]]] = {name: [] for name in self._series}
+        for (name, _, _), (builder, _) in self._builders.items():
+            listeners.setdefault(name, []).append(builder.update)
+        for name, waiting in self._retries.items():
+            if waiting:
+                listeners.setdefault(name, []).append(self._retry)
+        if self._watches_loss:
+            for name in {desk.contract.name for desk in self._desks.values()}:
+                listeners.setdefault(name, []).append(self._watch_loss)
+        for seat in self.seats.values():
+            if type(seat.strategy).on_quote is not Strategy.on_quote:
+                for name in seat.instruments:
+                    listeners.setdefault(name, []).append(seat.strategy.on_quote)
+        for name, audience in listeners.items():
+            self.series(name).listen(audience)
+
+    def bars(self, seat: Seat, instrument: str, period: str, basis: Basis) -> Bars:
+        """Bars for a strategy; those of one instrument, period and price are built once."""
+        key = (instrument, period, basis)
+        if key not in self._builders:
+            builder = BarBuilder(instrument, period, basis, lambda end: self._finish_bar_at(key, end))
+            self._builders[key] = (builder, [])
+            self.route()
+        builder, hearers = self._builders[key]
+        if seat not in hearers:
+            hearers.append(seat)
+        return Bars(builder)
+
+    def _finish_bar_at(self, key: tuple[str, str, str], end: Ns) -> None:
+        def finish() -> None:
+            builder, hearers = self._builders[key]
+            bar = builder.finish(end)
+            if bar is not None:
+                for seat in hearers:
+                    seat.strategy.on_bar(bar)
+
+        # By way of a wish, so that the driver looks at ``due`` again before the next quote.
+        self.wish(lambda: self.timers.add(Timer(end, "", finish)))
+
+    def wish(self, act: Callable[[], None]) -> None:
+        """Do something at the end of this turn."""
+        self._wishes.append(act)
+
+    # --- trading days and the daily loss -------------------------------------------------------------------------
+
+    def _begin_day(self) -> None:
+        session = session_at(self.now)
+        opens = session.open if session.open > self.now else session_at(session.close).open
+        self.timers.add(Timer(opens, "", self._begin_day))
+        for seat in self.seats.values():
+            seat.gate.new_day()
+            seat.baseline = {account: self._net(seat, account) for account in seat.accounts}
+
+    def _net(self, seat: Seat, account: str) -> float:
+        """Net P&L in dollars, open positions marked at the price they could be closed at."""
+        total = 0.0
+        for (held_in, _), desk in seat.desks.items():
+            if held_in == account:
+                total += desk.book.net(_mark(desk))
+        return total
+
+    def _watch_loss(self, quote: Quote) -> None:
+        for seat in self.seats.values():
+            for account in seat.accounts:
+                desk = seat.desks.get((account, quote.instrument))
+                if desk is not None and desk.book.position:
+                    self._check_loss(seat, account)
+
+    def _check_loss(self, seat: Seat, account: str) -> None:
+        limit = seat.gate.limits.daily_loss
+        assert limit is not None
+        if seat.gate.is_locked(account) or self._net(seat, account) - seat.baseline[account] > -limit:
+            return
+        seat.gate.lock(account)
+        self._decide("lock", seat.name, account)
+        for (held_in, _), desk in seat.desks.items():
+            if held_in == account:
+                self.wish(partial(self._stop_entries, desk))
+
+    def _stop_entries(self, desk: Desk) -> None:
+        desk.cancel_entries()
+        self.touch(desk)
+
+
+def _mark(desk: Desk) -> int | None:
+    quote, position = desk.series.quote, desk.book.position
+    if quote is None or not position:
+        return None
+    return desk.contract.to_ticks(quote.bid if position > 0 else quote.ask)
+
+
+_NOTHING: list[Command] = []
+
+CANCEL_AGAIN: Ns = 5_000_000_000
+"""After a refused cancel, evidence of how the order ended is given this long before the desk looks again."""

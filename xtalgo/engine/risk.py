@@ -1,0 +1,198 @@
+"""The risk gate: limits, trading states, and every reason for which an order is denied."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from attrs import Factory, define, field, frozen
+
+from xtalgo.model.errors import ConfigError
+from xtalgo.model.events import Quote
+from xtalgo.model.instruments import Contract
+from xtalgo.model.types import MINUTE_NS, Ns
+
+__all__ = ["Denial", "DenyReason", "Exposure", "RiskGate", "RiskLimits", "TradingState"]
+
+
+class TradingState(enum.StrEnum):
+    """What a strategy may do. No state removes a protective order, and none stops an order that only reduces."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    """Only orders that shrink a position pass; it ends with the trading day if a daily loss caused it."""
+    HALTED = "halted"
+    """As REDUCING, and standing targets are dropped; it lasts to the end of the run."""
+
+
+class DenyReason(enum.StrEnum):
+    """Why an order never left the house."""
+
+    ORDER_SIZE = "order_size"
+    """Its quantity is above ``max_order_quantity``."""
+    POSITION = "position"
+    """If everything open filled, the position would be above ``max_position``."""
+    OPEN_ORDERS = "open_orders"
+    """The strategy has ``max_open_orders`` open already."""
+    ORDER_RATE = "order_rate"
+    """The strategy sent ``max_orders_per_minute`` in the last minute."""
+    PRICE_COLLAR = "price_collar"
+    """Its price is more than ``price_collar`` ticks away from the quote, or there is no quote to compare with."""
+    DAILY_LOSS = "daily_loss"
+    """The day's loss reached ``daily_loss``; only reducing orders pass until the next trading day."""
+    REDUCING = "reducing"
+    """The strategy is in state REDUCING."""
+    HALTED = "halted"
+    """The strategy is in state HALTED."""
+    CLOSING = "closing"
+    """The strategy is closing this position; it may trade the instrument again once that is done."""
+
+
+def _limit(kind: type) -> object:
+    def check(_instance: object, attribute: object, value: object) -> None:
+        name = getattr(attribute, "name", "limit")
+        whole = kind is int
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
+            raise ConfigError(f"{name} must be a positive {'whole number' if whole else 'number'}, not {value!r}")
+
+    return field(default=None, validator=check)
+
+
+@frozen(kw_only=True)
+class RiskLimits:
+    """Limits of each strategy; None is no limit."""
+
+    max_order_quantity: int | None = _limit(int)  # type: ignore[assignment]
+    """Most contracts in one order."""
+    max_position: int | None = _limit(int)  # type: ignore[assignment]
+    """Most contracts long or short in one instrument and account, open orders counted as filled."""
+    max_open_orders: int | None = _limit(int)  # type: ignore[assignment]
+    """Most orders open at once (protective orders of the engine are not counted)."""
+    max_orders_per_minute: int | None = _limit(int)  # type: ignore[assignment]
+    """Most orders in any span of 60 seconds."""
+    price_collar: int | None = _limit(int)  # type: ignore[assignment]
+    """Most ticks that a limit or stop price may lie outside the quote."""
+    daily_loss: float | None = _limit(float)  # type: ignore[assignment]
+    """Dollars, open P&L and fees included, that a strategy may lose in an account in one trading day."""
+
+
+@frozen
+class Denial:
+    """A reason and the facts behind it."""
+
+    reason: DenyReason
+    text: str
+
+
+@frozen
+class Exposure:
+    """What the gate must know of the position an order would change, in contracts.
+
+    ``buys`` and ``sells`` are what is open on each side without the order itself; protective orders of the engine
+    are left out, since they never exceed what they protect.
+    """
+
+    position: int
+    buys: int
+    sells: int
+
+    def reduces(self, change: int) -> bool:
+        """Whether a signed change only shrinks the position, even if everything open on its side fills first."""
+        if change > 0:
+            return self.position < 0 and change + self.buys <= -self.position
+        return self.position > 0 and -change + self.sells <= self.position
+
+    def worst(self, change: int) -> int:
+        """The largest position that could come of it."""
+        if change > 0:
+            return self.position + self.buys + change
+        return -(self.position - self.sells + change)
+
+
+@define(eq=False)
+class RiskGate:
+    """Decides for one strategy. Orders that only reduce always pass."""
+
+    limits: RiskLimits = field(factory=RiskLimits)
+    state: TradingState = TradingState.ACTIVE
+    cause: str = ""
+    _unlimited: bool = field(
+        init=False, default=Factory(lambda self: self.limits == RiskLimits(), takes_self=True), repr=False
+    )
+    _passed: deque[Ns] = field(factory=deque)
+    _locked: set[str] = field(factory=set)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything passes: no limit is set, nothing is locked, and the state is ACTIVE."""
+        return self._unlimited and self.state is TradingState.ACTIVE and not self._locked
+
+    def lock(self, account: str) -> None:
+        """The day's loss of an account reached its limit."""
+        self._locked.add(account)
+
+    def is_locked(self, account: str) -> bool:
+        """Whether the daily loss locked this account."""
+        return account in self._locked
+
+    def new_day(self) -> None:
+        """A trading day begins: daily locks end."""
+        self._locked.clear()
+
+    def check(
+        self,
+        now: Ns,
+        account: str,
+        contract: Contract,
+        change: int,
+        prices: tuple[float | None, ...],
+        exposure: Exposure,
+        open_orders: int,
+        quote: Quote | None,
+    ) -> Denial | None:
+        """None to let an order of ``change`` signed contracts pass, or why not. Changes nothing."""
+        if exposure.reduces(change):
+            return None
+        if self.state is TradingState.HALTED:
+            return Denial(DenyReason.HALTED, self.cause or "halted")
+        if self.state is TradingState.REDUCING:
+            return Denial(DenyReason.REDUCING, self.cause or "reducing")
+        if account in self._locked:
+            return Denial(DenyReason.DAILY_LOSS, f"the day's loss in {account} reached {self.limits.daily_loss}")
+        limits = self.limits
+        if limits.max_order_quantity is not None and abs(change) > limits.max_order_quantity:
+            return Denial(DenyReason.ORDER_SIZE, f"{abs(change)} contracts, at most {limits.max_order_quantity}")
+        if limits.max_position is not None and exposure.worst(change) > limits.max_position:
+            text = f"{contract.name} could reach {exposure.worst(change)}, at most {limits.max_position}"
+            return Denial(DenyReason.POSITION, text)
+        if limits.max_open_orders is not None and open_orders >= limits.max_open_orders:
+            return Denial(DenyReason.OPEN_ORDERS, f"{open_orders} open, at most {limits.max_open_orders}")
+        if limits.price_collar is not None:
+            for price in prices:
+                if price is not None and (text := _outside(contract, price, quote, limits.price_collar)):
+                    return Denial(DenyReason.PRICE_COLLAR, text)
+        if limits.max_orders_per_minute is not None:
+            while self._passed and self._passed[0] <= now - MINUTE_NS:
+                self._passed.popleft()
+            if len(self._passed) >= limits.max_orders_per_minute:
+                text = f"{len(self._passed)} in the last minute, at most {limits.max_orders_per_minute}"
+                return Denial(DenyReason.ORDER_RATE, text)
+        return None
+
+    def passed(self, now: Ns) -> None:
+        """An order went through; the order rate counts it."""
+        if self.limits.max_orders_per_minute is not None:
+            self._passed.append(now)
+
+
+def _outside(contract: Contract, price: float, quote: Quote | None, collar: int) -> str:
+    if quote is None:
+        return f"{contract.name} has no quote to compare {price:g} with"
+    ticks = contract.to_ticks(price)
+    low, high = sorted((contract.to_ticks(quote.bid), contract.to_ticks(quote.ask)))
+    away = max(low - ticks, ticks - high)
+    if away <= collar:
+        return ""
+    return f"{price:g} is {away} ticks outside {quote.bid:g} x {quote.ask:g}, at most {collar}"

@@ -1,0 +1,356 @@
+"""The author's base classes."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from attrs import setters
+from numpy.typing import NDArray
+
+from xtalgo.engine.bars import Bars, Basis
+from xtalgo.engine.orders import Order
+from xtalgo.engine.seat import Seat
+from xtalgo.engine.series import Columns, Window
+from xtalgo.engine.timers import Timer
+from xtalgo.model.errors import StrategyError
+from xtalgo.model.events import AccountPnl, Bar, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.instruments import Contract
+from xtalgo.model.types import Instrument, Ns, Side, TimeInForce
+
+__all__ = ["SignalStrategy", "Strategy", "instrument_parameters"]
+
+_MUTABLE = (list, dict, set, bytearray, np.ndarray)
+
+
+@typing.dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
+class Strategy:
+    """Base of every strategy: annotate fields to make parameters, override the callbacks you need.
+
+    ::
+
+        class Fade(Strategy):
+            instrument: Instrument = "ES"
+            width: float = 2.0
+
+            def on_start(self) -> None:
+                self.past = self.window(self.instrument, 300)
+
+            def on_quote(self, quote: Quote) -> None: ...
+
+    Callbacks are plain functions: a decision is made from what is known now. Verbs act when the callback has
+    returned; orders are live handles returned at once. A callback that raises has all its wishes dropped.
+    Parameters annotated ``Instrument`` are made canonical before ``on_start``; the strategy gets quotes for these
+    and for what it ``subscribe``s to, and nothing else. Every verb takes ``account=`` (default: the first account).
+    """
+
+    _seat: Seat
+    _is_abstract: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Turn annotated fields into keyword parameters."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            raise StrategyError(
+                f"{cls.__name__} defines __init__; declare parameters as annotated fields and set up in on_start()"
+            )
+        for name in inspect.get_annotations(cls):
+            if isinstance(cls.__dict__.get(name), _MUTABLE):
+                raise StrategyError(
+                    f"{cls.__name__}.{name} has a mutable default shared by all instances; set it in on_start()"
+                )
+        cls._is_abstract = cls.__module__ == __name__
+        attrs.define(cls, slots=False, kw_only=True, eq=False, on_setattr=setters.NO_OP)
+
+    # --- callbacks -----------------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Once, before the first quote."""
+
+    def on_quote(self, quote: Quote) -> None:
+        """At each quote of an instrument this strategy listens to."""
+
+    def on_bar(self, bar: Bar) -> None:
+        """At the end of each bar asked for with ``bars``."""
+
+    def on_fill(self, fill: Fill) -> None:
+        """At each execution of one of its orders, engine-owned exits included."""
+
+    def on_order(self, order: Order) -> None:
+        """When the status of one of its orders has moved: working, denied, refused, filled, cancelled, expired."""
+
+    def on_timer(self, tag: str) -> None:
+        """When a timer runs."""
+
+    def on_pnl(self, pnl: AccountPnl) -> None:
+        """At each P&L report of one of its accounts."""
+
+    def on_link(self, link: LinkUp | LinkDown) -> None:
+        """When the venue is reached or lost; never in replay."""
+
+    def on_stop(self) -> None:
+        """Once, at the end; orders placed here are not sent."""
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> Ns:
+        """The time of the current turn: the only clock a strategy has."""
+        return self._at_work.engine.now
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts it may trade."""
+        return self._at_work.accounts
+
+    @property
+    def account(self) -> str:
+        """The account that verbs mean unless told otherwise."""
+        return self._at_work.accounts[0]
+
+    @property
+    def _at_work(self) -> Seat:
+        try:
+            return self._seat
+        except AttributeError:
+            raise StrategyError(f"{type(self).__name__} is not running yet; use on_start()") from None
+
+    def position(self, instrument: str, *, account: str | None = None) -> int:
+        """Signed contracts in this strategy's own book, as far as fills have been seen."""
+        return self._at_work.position(instrument, account)
+
+    def account_position(self, instrument: str, *, account: str | None = None) -> int:
+        """Signed contracts of the whole account, all strategies together."""
+        return self._at_work.account_position(instrument, account)
+
+    def quote(self, instrument: str) -> Quote | None:
+        """The newest quote; None before the first."""
+        return self._at_work.quote(instrument)
+
+    def spec(self, instrument: str) -> Contract:
+        """Tick size, point value and tick arithmetic of an instrument."""
+        return self._at_work.spec(instrument)
+
+    def window(self, instrument: str, size: int) -> Window:
+        """The last ``size`` quotes from now on, as read-only numpy columns that move with time."""
+        return self._at_work.window(instrument, size)
+
+    def bars(self, instrument: str, period: str, *, basis: Basis = "last") -> Bars:
+        """Session-aligned bars (``30s``, ``5m``, ``1h``, ``1d``) from now on; ``on_bar`` is called for each."""
+        return self._at_work.bars(instrument, period, basis)
+
+    def subscribe(self, instrument: str) -> str:
+        """Get quotes for one more instrument; returns its canonical name."""
+        return self._at_work.subscribe(instrument)
+
+    def orders(self, instrument: str | None = None, *, account: str | None = None) -> list[Order]:
+        """This strategy's open orders, engine-owned exits included, oldest first."""
+        return self._at_work.orders(instrument, account)
+
+    # --- trading -------------------------------------------------------------------------------------------------
+
+    def buy(
+        self,
+        instrument: str,
+        quantity: int,
+        *,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        tif: TimeInForce | str = TimeInForce.DAY,
+        oco: str | None = None,
+        stop_loss: int | float | None = None,
+        take_profit: int | float | None = None,
+        account: str | None = None,
+    ) -> Order:
+        """Buy: at the market, or with a limit price, a stop price or both; returns the live order.
+
+        ``stop_loss`` and ``take_profit`` are whole ticks from each fill's price (int) or prices (float). They
+        become exits that the engine owns: an OCO pair for what has been filled, good till cancelled. Limits off
+        the tick grid are rounded to the tick that is no worse, stops to the nearest. Orders that share ``oco``
+        cancel each other. A market order against a position that such exits protect waits until they made room.
+        """
+        return self._at_work.order(
+            Side.BUY,
+            instrument,
+            quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            oco=oco,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            account=account,
+        )
+
+    def sell(
+        self,
+        instrument: str,
+        quantity: int,
+        *,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        tif: TimeInForce | str = TimeInForce.DAY,
+        oco: str | None = None,
+        stop_loss: int | float | None = None,
+        take_profit: int | float | None = None,
+        account: str | None = None,
+    ) -> Order:
+        """Sell, to close or to go short; as ``buy``."""
+        return self._at_work.order(
+            Side.SELL,
+            instrument,
+            quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            oco=oco,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            account=account,
+        )
+
+    def order_target(self, instrument: str, quantity: int, *, account: str | None = None) -> Order | None:
+        """Bring the position to ``quantity`` signed contracts at the market.
+
+        Nets the book and what is under way, and returns the order for the difference, or None when there is
+        nothing to do. The target stands: if its order is denied, goes stale or expires, it is tried again until it
+        is met or replaced by another verb in the same instrument.
+        """
+        return self._at_work.order_target(instrument, quantity, account)
+
+    def change(
+        self,
+        order: Order,
+        *,
+        quantity: int | None = None,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        stop_loss: int | float | None = None,
+        take_profit: int | float | None = None,
+    ) -> None:
+        """Change an open order; with ``stop_loss`` or ``take_profit``, move the exits of a bracketed entry.
+
+        ``quantity`` is the total, its filled part included. Ticks for exits count from the entry's average price.
+        """
+        self._at_work.change(
+            order,
+            quantity=quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+        )
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an open order; nothing happens when it is done."""
+        self._at_work.cancel(order)
+
+    def cancel_all(self, instrument: str | None = None, *, account: str | None = None) -> None:
+        """Cancel all open orders (in one instrument), engine-owned exits excepted; standing targets are dropped."""
+        self._at_work.cancel_all(instrument, account)
+
+    def close(self, instrument: str, *, account: str | None = None) -> None:
+        """Cancel this strategy's orders in an instrument, exits included, then close its position at the market."""
+        self._at_work.close(instrument, account)
+
+    def flatten(self, *, account: str | None = None) -> None:
+        """``close`` every instrument of this strategy in one account."""
+        self._at_work.flatten(account)
+
+    def halt(self, reason: str) -> None:
+        """Open nothing more in this run: entries are cancelled, exits kept; only orders that reduce still pass."""
+        self._at_work.halt(reason)
+
+    # --- time and notes ------------------------------------------------------------------------------------------
+
+    def after(self, seconds: float, tag: str = "") -> Timer:
+        """``on_timer(tag)`` once, so many seconds from now; the handle can ``cancel()`` it."""
+        return self._at_work.after(seconds, tag)
+
+    def every(self, seconds: float, tag: str = "") -> Timer:
+        """``on_timer(tag)`` at intervals, first so many seconds from now."""
+        return self._at_work.every(seconds, tag)
+
+    def at(self, time: str, tag: str = "", *, tz: str | None = None) -> Timer:
+        """``on_timer(tag)`` each day at a time such as ``09:45`` (New York unless ``tz``), in trading hours only."""
+        return self._at_work.at(time, tag, tz)
+
+    def note(self, text: str, **facts: Any) -> None:
+        """Write something down for people; it does not influence anything."""
+        self._at_work.note(text, facts)
+
+    def _prepare(self) -> None:
+        """Set up what a base class needs, just before ``on_start``."""
+
+
+def instrument_parameters(cls: type[Strategy]) -> list[str]:
+    """Names of the parameters annotated ``Instrument``, or a tuple of them, in order of declaration."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return [item.name for item in attrs.fields(typing.cast(Any, cls)) if _is_instrument(hints.get(item.name))]
+
+
+def _is_instrument(hint: Any) -> bool:
+    if hint == Instrument:
+        return True
+    return any(_is_instrument(inner) for inner in typing.get_args(hint) if inner is not Ellipsis)
+
+
+class SignalStrategy(Strategy):
+    """A strategy that is one numpy function of the quotes of one instrument.
+
+    ``signal(columns)`` gives, for each row, the target position after it (signed contracts; NaN: no change).
+    ``lookback`` declares how many rows, itself included, one output row may depend on. Live, and here in replay,
+    it is called at each quote on the last ``lookback`` rows and the last value counts; nothing is traded before
+    there are that many. A signal can't read positions, and should use the kernels of ``xtalgo.rolling``, which
+    give the same bits on a window as on the whole column.
+    """
+
+    _columns: ClassVar[Columns]
+    _target: ClassVar[int | None] = None
+    _traded: ClassVar[str] = ""
+
+    @property
+    def lookback(self) -> int:
+        """Rows that one output row may depend on."""
+        raise StrategyError(f"{type(self).__name__} must say its lookback: the rows one output row may depend on")
+
+    def signal(self, columns: Columns) -> NDArray[np.float64]:
+        """Target position after each row, float64 of shape ``(len(columns),)``; NaN for no change."""
+        raise StrategyError(f"{type(self).__name__} must define signal(columns)")
+
+    def _prepare(self) -> None:
+        names = instrument_parameters(type(self))
+        if len(names) != 1 or not isinstance(getattr(self, names[0]), str):
+            raise StrategyError(
+                f"{type(self).__name__} must have exactly one parameter annotated Instrument, not {len(names)}"
+            )
+        traded = getattr(self, names[0])
+        vars(self).update(_traded=traded, _columns=self._at_work.columns(traded, self.lookback))
+
+    def on_quote(self, quote: Quote) -> None:
+        """Compute the signal on the last rows and trade when its target changes."""
+        columns = self._columns
+        if quote.instrument != self._traded or not columns.full:
+            return
+        seat = self._seat
+        seat.signalling = True
+        try:
+            targets = np.asarray(self.signal(columns))
+        finally:
+            seat.signalling = False
+        if targets.shape != (len(columns),):
+            raise StrategyError(
+                f"signal gave an array of shape {targets.shape} for {len(columns)} rows; give one target per row"
+            )
+        value = float(targets[-1])
+        if value != value:  # NaN: no change
+            return
+        target = int(value)
+        if target != value:
+            raise StrategyError(f"signal gave {value!r}; a target position is a whole number of contracts")
+        if target != self._target:
+            vars(self)["_target"] = target
+            self.order_target(self._traded, target)

@@ -1,0 +1,82 @@
+"""Timers on event time: once, at intervals, or at a time of day. Each runs as a turn of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections.abc import Callable
+
+from attrs import define, field
+
+from xtalgo.model.errors import StrategyError
+from xtalgo.model.sessions import local_instant, session_at, to_datetime
+from xtalgo.model.types import NEVER, Ns
+
+__all__ = ["Timer", "Timers", "daily", "parse_time"]
+
+
+@define(eq=False)
+class Timer:
+    """A handle to one timer; ``cancel()`` stops it. ``due`` is when it runs next."""
+
+    due: Ns
+    tag: str
+    _run: Callable[[], None]
+    _again: Callable[[Ns], Ns] | None = None
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Never run again."""
+        self.cancelled = True
+
+
+@define(eq=False)
+class Timers:
+    """All timers, in order of their time and then of their making."""
+
+    due: Ns = NEVER
+    """When the next timer runs, or a cancelled one would have."""
+    _heap: list[tuple[Ns, int, Timer]] = field(factory=list)
+    _count: int = 0
+
+    def add(self, timer: Timer) -> None:
+        """Start a timer."""
+        self._count += 1
+        heapq.heappush(self._heap, (timer.due, self._count, timer))
+        self.due = self._heap[0][0]
+
+    def pop(self, now: Ns) -> Callable[[], None] | None:
+        """What the next timer due by ``now`` runs, if it was not cancelled; a repeating one is set again first."""
+        if self.due > now:
+            return None
+        timer = heapq.heappop(self._heap)[2]
+        self.due = self._heap[0][0] if self._heap else NEVER
+        if timer.cancelled:
+            return None
+        if timer._again is not None:
+            timer.due = timer._again(timer.due)
+            self.add(timer)
+        else:
+            timer.cancelled = True
+        return timer._run
+
+
+def parse_time(text: str) -> dt.time:
+    """A time of day written ``09:45`` or ``09:45:30``; StrategyError for anything else."""
+    try:
+        time = dt.time.fromisoformat(text)
+    except ValueError:
+        raise StrategyError(f"{text!r} is not a time of day; write it as '09:45' or '09:45:30'") from None
+    if time.tzinfo is not None:
+        raise StrategyError(f"{text!r} carries a zone; give it as tz=")
+    return time
+
+
+def daily(after: Ns, time: dt.time, zone: str) -> Ns:
+    """The first instant after ``after`` at which clocks in ``zone`` show ``time`` and the market is in session."""
+    day = to_datetime(after, zone).date()
+    while True:
+        instant = local_instant(day, time, zone)
+        if instant > after and session_at(instant).contains(instant):
+            return instant
+        day += dt.timedelta(days=1)

@@ -1,0 +1,216 @@
+"""The replay loop: recorded quotes through the same engine, pacing queue and order machine that trade live.
+
+For each quote in order of time: everything due up to its time happens first, each thing as a turn of its own
+(timers, then queue releases, then arrivals and reports); then the exchange matches the quote; then the engine
+takes it; its commands enter the queue. Between things due, quotes run through ``Engine.feed`` in one go.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import length_hint
+
+from attrs import Factory, define, field, frozen
+
+from xtalgo.engine.engine import Engine
+from xtalgo.engine.ledger import Ledger
+from xtalgo.engine.pacing import PacingQueue, slot_of
+from xtalgo.engine.risk import RiskLimits
+from xtalgo.engine.series import QuoteTable, RecordedSeries, Series
+from xtalgo.engine.strategy import Strategy
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder, Withdraw
+from xtalgo.model.errors import DataError
+from xtalgo.model.events import AccountPnl, Quote, Released, Stale, Tick
+from xtalgo.model.instruments import ContractBook
+from xtalgo.model.types import MINUTE_NS, SECOND_NS, Ns
+from xtalgo.sim.exchange import SimExchange
+from xtalgo.sim.fills import Fees, FillModel, Latency
+from xtalgo.sim.result import Result, summarize
+
+__all__ = ["Replay", "ReplaySettings", "replay"]
+
+CHUNK = 16_384
+"""Quotes that are unboxed at a time."""
+
+PATIENCE: Ns = MINUTE_NS
+"""How long after the last quote replies and reports that are still on their way are waited for."""
+
+Sendable = PlaceOrder | ChangeOrder | CancelOrder
+
+
+@frozen(kw_only=True)
+class ReplaySettings:
+    """Everything a replay's result depends on besides the recording and the strategies."""
+
+    fills: FillModel = Factory(FillModel)
+    latency: Latency = Factory(Latency)
+    fees: Fees = Factory(Fees)
+    limits: RiskLimits = Factory(RiskLimits)
+    accounts: tuple[str, ...] = ("Sim101",)
+
+    @classmethod
+    def ideal(cls) -> ReplaySettings:
+        """No latency, no slippage, no commission: for checking a strategy's logic, not its worth."""
+        return cls(fills=FillModel(slippage=0), latency=Latency(entry=0, report=0), fees=Fees(commission=0.0))
+
+
+@define(eq=False)
+class Replay:
+    """One replay in the making: engine, queue, exchange and the recording they run over."""
+
+    strategies: Sequence[Strategy]
+    table: QuoteTable
+    settings: ReplaySettings = Factory(ReplaySettings)
+    contracts: ContractBook = Factory(ContractBook)
+    engine: Engine = field(init=False)
+    queue: PacingQueue[Sendable] = field(init=False, factory=PacingQueue)
+    exchange: SimExchange = field(init=False)
+    decided: int = field(init=False, default=0)
+    """How many decisions were made by the last quote; later ones come of replies that were still on their way."""
+    _series: dict[str, Series] = field(init=False, factory=dict)
+    _wants_pnl: bool = field(init=False, default=False)
+    _told_pnl: Ns = field(init=False, default=0)
+    _venue_books: Ledger = field(init=False, factory=Ledger)
+    _booked: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        held = self.table.instruments
+        self.engine = Engine(
+            self.strategies,
+            contracts=self.contracts,
+            pin=lambda text: self.contracts.pin(text, held),
+            accounts=self.settings.accounts,
+            limits=self.settings.limits,
+            make_series=lambda contract: RecordedSeries(contract, self.table),
+        )
+        self.exchange = SimExchange(
+            self.contracts.contract,
+            self._quote_of,
+            self.settings.fills,
+            self.settings.latency,
+            self.settings.fees,
+        )
+        self._wants_pnl = any(type(strategy).on_pnl is not Strategy.on_pnl for strategy in self.strategies)
+
+    def _quote_of(self, instrument: str) -> Quote | None:
+        return self._series[instrument].quote
+
+    def run(self, on_progress: Callable[[int], None] | None = None) -> Result:
+        """Play the whole recording. ``on_progress`` is told the number of quotes done, now and then."""
+        count = len(self.table)
+        if not count:
+            raise DataError("the recording holds no quotes")
+        self._series = {name: self.engine.series(name) for name in self.table.instruments}
+        self._send(self.engine.start(self.table.stamps(0, 1)[0]))
+        for start in range(0, count, CHUNK):
+            self._play(start, min(count, start + CHUNK))
+            if on_progress is not None:
+                on_progress(min(count, start + CHUNK))
+        self.decided = len(self.engine.decisions)
+        self._drain()
+        self.engine.stop(self.engine.now)
+        return summarize(self.engine, self.exchange.executions, self.queue, self.table, self.contracts)
+
+    def _play(self, start: int, stop: int) -> None:
+        stamps = self.table.stamps(start, stop)
+        quotes = iter(self.table.quotes(start, stop))
+        size, done = stop - start, 0
+        while done < size:
+            due = self._due()
+            reach = bisect_left(stamps, due, done)
+            if self._wants_pnl:
+                reach = min(reach, bisect_left(stamps, self._told_pnl + SECOND_NS, done))
+            if reach > done:
+                batch: Iterable[Quote] = islice(quotes, reach - done)
+                if self.exchange.resting:
+                    batch = self.exchange.watch(batch)
+                self._send(self.engine.feed(batch))
+                done = size - length_hint(quotes)
+            elif due <= stamps[done]:
+                self._advance(due)
+            else:
+                self._tell_pnl(stamps[done])
+
+    # --- what happens between quotes -----------------------------------------------------------------------------
+
+    def _due(self) -> Ns:
+        due = self.engine.timers.due
+        if self.exchange.due < due:
+            due = self.exchange.due
+        if self.queue.waiting:
+            due = min(due, self.queue.due(self.engine.now))
+        return due
+
+    def _advance(self, now: Ns) -> None:
+        if self.engine.due <= now:
+            self._send(self.engine.handle(Tick(now)))
+        else:
+            self._advance_venue(now)
+
+    def _advance_venue(self, now: Ns) -> None:
+        if self.queue.waiting and self.queue.due(now) <= now:
+            self._release(now)
+        else:
+            for report in self.exchange.advance(now):
+                self._send(self.engine.handle(report))
+
+    def _release(self, now: Ns) -> None:
+        for command in self.queue.expired(now):
+            self._send(self.engine.handle(Stale(now, command)))
+        entry = self.queue.pop(now)
+        if entry is not None:
+            # Released is handled in the same breath, so that nothing that left can be withdrawn.
+            follow = self.engine.handle(Released(now, entry.item, now - entry.queued))
+            self.exchange.submit(entry.item, now)
+            self._send(follow)
+
+    def _send(self, commands: list[Command]) -> None:
+        if not commands:
+            return
+        for command in commands:
+            if isinstance(command, Withdraw):
+                self.queue.remove(command.key)
+            else:
+                slot = slot_of(command)
+                self.queue.push(command, slot.lane, self.engine.now, ttl=slot.ttl, key=slot.key)
+
+    def _drain(self) -> None:
+        """Let what is on its way when the recording ends arrive and be seen; timers and new quotes there are none."""
+        last = self.engine.now + PATIENCE
+        while True:
+            due = min(self.queue.due(self.engine.now), self.exchange.in_flight_due())
+            if due > last:
+                return
+            self._advance_venue(due)
+
+    def _tell_pnl(self, now: Ns) -> None:
+        self._told_pnl = now
+        for fill in self.exchange.executions[self._booked :]:
+            self._venue_books.record("", self.contracts.contract(fill.instrument), fill)
+        self._booked = len(self.exchange.executions)
+        for account in self.settings.accounts:
+            realized = unrealized = 0.0
+            for (_, held_in, instrument), book in self._venue_books.books.items():
+                if held_in == account:
+                    realized += book.money(book.realized) - book.fees / 1_000_000
+                    quote = self._quote_of(instrument)
+                    if quote is not None and book.position:
+                        mark = book.contract.to_ticks(quote.bid if book.position > 0 else quote.ask)
+                        unrealized += book.money(book.open_pnl(mark))
+            self._send(self.engine.handle(AccountPnl(now, account, realized, unrealized)))
+
+
+def replay(
+    strategies: Strategy | Sequence[Strategy],
+    table: QuoteTable,
+    settings: ReplaySettings | None = None,
+    *,
+    contracts: ContractBook | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Play a recording through strategies and say what came of it. A strategy instance serves one run."""
+    chosen = [strategies] if isinstance(strategies, Strategy) else list(strategies)
+    run = Replay(chosen, table, settings or ReplaySettings(), contracts or ContractBook())
+    return run.run(on_progress)

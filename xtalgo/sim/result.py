@@ -1,0 +1,261 @@
+"""What came of a replay: counts, P&L, and the figures people compare.
+
+Money figures rest on the exchange's executions at the time when they happened, not when they were seen. Open
+positions are marked at the price they could be closed at (longs at the bid, shorts at the ask).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from xtalgo.engine.engine import Engine
+from xtalgo.engine.ledger import MICRO, Ledger
+from xtalgo.engine.orders import Anomaly, Order
+from xtalgo.engine.pacing import PacingQueue
+from xtalgo.engine.seat import Note
+from xtalgo.engine.series import QuoteTable
+from xtalgo.model.events import Fill
+from xtalgo.model.instruments import Contract, ContractBook
+from xtalgo.model.sessions import session_at
+from xtalgo.model.types import MINUTE_NS, SECOND_NS, Ns, OrderStatus
+
+__all__ = ["EquityCurve", "Result", "RoundTrip", "summarize"]
+
+SESSIONS_A_YEAR: Final = 252
+MINUTES_A_SESSION: Final = 1_380
+DAILY_FROM: Final = 20
+"""Trading days from which on the Sharpe ratio is sampled daily."""
+PAUSE: Final[Ns] = 15 * MINUTE_NS
+"""A gap between quotes longer than this is no time at which one could be in the market."""
+
+
+@frozen
+class RoundTrip:
+    """One position from flat to flat; a reversal ends one and begins the next. ``pnl`` is dollars net of fees."""
+
+    owner: str
+    account: str
+    instrument: str
+    opened: Ns
+    closed: Ns
+    pnl: float
+
+
+@frozen(eq=False)
+class EquityCurve:
+    """Net P&L in dollars at each stamp at which a traded instrument was quoted; equal-length columns."""
+
+    ts: NDArray[np.int64]
+    pnl: NDArray[np.float64]
+    in_market: NDArray[np.bool_]
+
+
+@frozen(eq=False)
+class Result:
+    """The outcome of one replay. ``realized_pnl`` and ``open_pnl`` are before fees, in dollars."""
+
+    quotes: int
+    orders: int
+    fills: tuple[Fill, ...]
+    round_trips: tuple[RoundTrip, ...]
+    realized_pnl: float
+    open_pnl: float
+    fees: float
+    max_drawdown: float
+    """Largest fall of net P&L from an earlier height (zero at the start included), in dollars, positive."""
+    sharpe: float | None
+    sharpe_sampling: str
+    profit_factor: float | None
+    """Profit of the winning round trips over the loss of the losing ones; None without a loser."""
+    win_rate: float | None
+    """Share of round trips with a profit after fees; None without any."""
+    time_in_market: float
+    """Share of the quoted time at which any position was open; pauses of over 15 minutes do not count."""
+    rpcs: int
+    longest_token_wait: float
+    """Seconds."""
+    denials: dict[str, int]
+    digest: str
+    """SHA-256 over the ordered decisions and fills: two runs with the same digest decided the same."""
+    instruments: tuple[str, ...]
+    decisions: tuple[str, ...]
+    order_book: tuple[Order, ...]
+    notes: tuple[Note, ...]
+    anomalies: tuple[Anomaly, ...]
+    equity: EquityCurve
+
+    @property
+    def net_pnl(self) -> float:
+        """Realised and open P&L after fees."""
+        return self.realized_pnl + self.open_pnl - self.fees
+
+
+def digest_of(decisions: Iterable[str], fills: Iterable[Fill]) -> str:
+    """SHA-256 over decisions, then fills, one line each."""
+    sha = hashlib.sha256()
+    for line in decisions:
+        sha.update(line.encode() + b"\n")
+    for fill in fills:
+        line = (
+            f"{fill.executed} {fill.order_id} {fill.instrument} {fill.side:+d} {fill.quantity} {fill.price} {fill.fee}"
+        )
+        sha.update(line.encode() + b"\n")
+    return sha.hexdigest()
+
+
+def summarize(
+    engine: Engine, executions: Sequence[Fill], queue: PacingQueue[Any], table: QuoteTable, contracts: ContractBook
+) -> Result:
+    """Work out the result of a replay that has ended."""
+    ledger, trips = _round_trips(engine, executions, contracts)
+    realized = sum(book.money(book.realized) for book in ledger.books.values())
+    fees = sum(book.fees for book in ledger.books.values()) / MICRO
+    open_pnl = 0.0
+    for book in ledger.books.values():
+        quote = engine.series(book.contract.name).quote
+        if book.position and quote is not None:
+            open_pnl += book.money(book.open_pnl(_mark(book.contract, quote.bid, quote.ask, book.position)))
+    curve = _equity(executions, table, contracts)
+    sharpe, sampling = _sharpe(curve)
+    wins = [trip.pnl for trip in trips if trip.pnl > 0]
+    losses = [trip.pnl for trip in trips if trip.pnl < 0]
+    heights = np.maximum.accumulate(np.concatenate(([0.0], curve.pnl)))
+    drawdown = float((heights[1:] - curve.pnl).max(initial=0.0))
+    orders = engine.blotter.orders.values()
+    return Result(
+        quotes=len(table),
+        orders=sum(order.status not in (OrderStatus.DENIED, OrderStatus.DRAFT) for order in orders),
+        fills=tuple(executions),
+        round_trips=tuple(trips),
+        realized_pnl=realized,
+        open_pnl=open_pnl,
+        fees=fees,
+        max_drawdown=drawdown,
+        sharpe=sharpe,
+        sharpe_sampling=sampling,
+        profit_factor=sum(wins) / -sum(losses) if losses else None,
+        win_rate=len(wins) / len(trips) if trips else None,
+        time_in_market=_time_in_market(curve),
+        rpcs=queue.sent,
+        longest_token_wait=queue.longest_wait / SECOND_NS,
+        denials=dict(sorted(engine.denials.items())),
+        digest=digest_of(engine.decisions, executions),
+        instruments=tuple(sorted({name for seat in engine.seats.values() for name in seat.instruments})),
+        decisions=tuple(engine.decisions),
+        order_book=tuple(orders),
+        notes=tuple(engine.notes),
+        anomalies=tuple(engine.blotter.anomalies),
+        equity=curve,
+    )
+
+
+def _mark(contract: Contract, bid: float, ask: float, position: int) -> int:
+    low, high = sorted((bid, ask))
+    return contract.to_ticks(low if position > 0 else high)
+
+
+def _round_trips(engine: Engine, executions: Sequence[Fill], contracts: ContractBook) -> tuple[Ledger, list[RoundTrip]]:
+    """The books after all executions, and the round trips made on the way."""
+    ledger = Ledger()
+    opened: dict[int, tuple[Ns, int, int]] = {}
+    trips: list[RoundTrip] = []
+    for fill in executions:
+        owner = engine.blotter.orders[fill.order_id].owner
+        contract = contracts.contract(fill.instrument)
+        book = ledger.book(owner, fill.account, contract)
+        ticks = contract.to_ticks(fill.price)
+        change = fill.side * fill.quantity
+        while change:
+            if not book.position:
+                opened[id(book)] = (fill.executed, book.realized, book.fees)
+            # A fill that reverses is booked in two parts, so that each round trip bears its own fees.
+            part = change
+            if book.position * change < 0 and abs(change) > abs(book.position):
+                part = -book.position
+            book.trade(part, ticks, fill.fee * abs(part) / fill.quantity)
+            change -= part
+            if not book.position:
+                since, realized, fees = opened.pop(id(book))
+                pnl = book.money(book.realized - realized) - (book.fees - fees) / MICRO
+                trips.append(RoundTrip(owner, fill.account, fill.instrument, since, fill.executed, pnl))
+    return ledger, trips
+
+
+def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBook) -> EquityCurve:
+    by_instrument: dict[str, list[Fill]] = {}
+    for fill in executions:
+        by_instrument.setdefault(fill.instrument, []).append(fill)
+    if not by_instrument:
+        return EquityCurve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
+    stamps = [table.ts[table.rows(name)] for name in by_instrument]
+    ts = stamps[0] if len(stamps) == 1 else _merged(table, list(by_instrument))
+    pnl = np.zeros(len(ts))
+    in_market = np.zeros(len(ts), np.bool_)
+    for (name, fills), quoted in zip(by_instrument.items(), stamps, strict=True):
+        contract = contracts.contract(name)
+        changes = np.array([0] + [fill.side * fill.quantity for fill in fills], np.int64)
+        ticks = np.array([0] + [contract.to_ticks(fill.price) for fill in fills], np.int64)
+        paid = np.cumsum([0.0] + [fill.fee for fill in fills])
+        position, cost = np.cumsum(changes), np.cumsum(changes * ticks)
+        done = np.searchsorted(np.array([fill.executed for fill in fills], np.int64), quoted, side="right")
+        rows = table.rows(name)
+        bid, ask = table.bid[rows], table.ask[rows]
+        held = position[done]
+        mark = contract.ticks_of(np.where(held > 0, np.minimum(bid, ask), np.maximum(bid, ask)))
+        worth = (held * mark - cost[done]) * contract.tick_value - paid[done]
+        if len(stamps) == 1:
+            return EquityCurve(quoted, worth, held != 0)
+        newest = np.searchsorted(quoted, ts, side="right") - 1
+        known = newest >= 0
+        pnl[known] += worth[newest[known]]
+        in_market[known] |= held[newest[known]] != 0
+    return EquityCurve(ts, pnl, in_market)
+
+
+def _merged(table: QuoteTable, names: list[str]) -> NDArray[np.int64]:
+    """The stamps at which any of some instruments was quoted, ascending, each once."""
+    ts = table.ts[table.order]
+    if len(names) < len(table.instruments):
+        numbers = [table.instruments.index(name) for name in names]
+        ts = ts[np.isin(table.codes(0, len(table)), numbers)]
+    return ts[np.append(np.diff(ts) != 0, True)]
+
+
+def _sharpe(curve: EquityCurve) -> tuple[float | None, str]:
+    """Mean over standard deviation of P&L changes, annualised; daily from 20 trading days on, else by minute."""
+    if not len(curve.ts):
+        return None, "no trades"
+    hours = curve.ts // (3_600 * SECOND_NS)
+    first_of_hour = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
+    days = [session_at(int(ts)).day.toordinal() for ts in curve.ts[first_of_hour]]
+    by_row = np.repeat(days, np.diff(np.append(first_of_hour, len(curve.ts))))
+    if len(set(days)) >= DAILY_FROM:
+        periods, sampling, a_year = by_row, "daily P&L", SESSIONS_A_YEAR
+    else:
+        periods, sampling = curve.ts // MINUTE_NS, "1-minute P&L"
+        a_year = SESSIONS_A_YEAR * MINUTES_A_SESSION
+    ends = np.append(np.flatnonzero(np.diff(periods)), len(periods) - 1)
+    changes = np.diff(curve.pnl[ends], prepend=0.0)
+    sampling = f"{sampling}, annualised by sqrt({a_year:,})"
+    if len(changes) < 2:
+        return None, sampling
+    spread = float(changes.std(ddof=1))
+    if not spread > 0:
+        return None, sampling
+    return float(changes.mean()) / spread * math.sqrt(a_year), sampling
+
+
+def _time_in_market(curve: EquityCurve) -> float:
+    if len(curve.ts) < 2:
+        return 0.0
+    spans = np.diff(curve.ts)
+    counted = spans <= PAUSE
+    total = int(spans[counted].sum())
+    return int(spans[counted & curve.in_market[:-1]].sum()) / total if total else 0.0
