@@ -51,12 +51,8 @@ def read_csv(path: Path) -> RawFile:
         raise DataError(f"{path}: the file is empty")
     header = _header(path, line)
     reader = _Reader(path, header)
-    return RawFile(
-        ignored=tuple(name or f"column {k}" for k, name in enumerate(header, 1) if name.lower() not in COLUMNS),
-        source=None,
-        synthetic=None,
-        blocks=_blocks(path, stream, reader, body, pieces),
-    )
+    ignored = tuple(name or f"column {k}" for k, name in enumerate(header, 1) if name.lower() not in COLUMNS)
+    return RawFile(_blocks(path, stream, reader, body, pieces), ignored)
 
 
 def _header(path: Path, line: bytes) -> list[str]:
@@ -245,13 +241,12 @@ def _lines(piece: bytes) -> Iterator[str]:
     return (line.decode("utf-8", "replace") + "\n" for line in piece.split(b"\n"))
 
 
+@define(eq=False)
 class _BadCell(Exception):
     """A cell that cannot be converted: its row in the block and its text."""
 
-    def __init__(self, row: int, text: str) -> None:
-        super().__init__(row, text)
-        self.row = row
-        self.text = text
+    row: int
+    text: str
 
 
 @define(eq=False)
@@ -308,10 +303,9 @@ class _Cells:
     def whole(self, name: str) -> Ints:
         """A column of whole numbers that are not negative; -1 is what an empty cell means, and may be written."""
         limit = _SIZE_LIMIT.get(name, 2**63 - 1)
-        lowest = UNKNOWN
-        if name == "seq":
+        lowest = 0 if name == "seq" else UNKNOWN
+        if lowest == 0:
             self.require(name)
-            lowest = 0
 
         def ints(column: Any) -> Ints:
             try:

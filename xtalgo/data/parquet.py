@@ -83,10 +83,10 @@ class Block:
 class RawFile:
     """An opened quote file: what it says about itself, and its rows still to come."""
 
-    ignored: tuple[str, ...]
-    source: str | None
-    synthetic: bool | None
     blocks: Generator[Block, None, None]
+    ignored: tuple[str, ...]
+    source: str | None = None
+    synthetic: bool | None = None
 
 
 def told_floats(column: Any) -> Floats:
@@ -263,6 +263,8 @@ def write_quotes(
 
 
 def _write(table: Any, target: Path) -> None:
+    # pyarrow 16.0 and other readers fail on split bytes with nulls: https://github.com/apache/arrow/issues/41562
+    plain = {"last": "PLAIN"} if table.column("last").null_count else {}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(
@@ -272,7 +274,7 @@ def _write(table: Any, target: Path) -> None:
             compression="zstd",
             compression_level=_LEVEL,
             use_dictionary=False,
-            column_encoding=_ENCODING,
+            column_encoding=_ENCODING | plain,
             write_statistics=["ts"],
             write_page_checksum=True,
         )

@@ -10,12 +10,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xtalgo.engine.feeds import BARS, Feeds
 from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Bar, Quote
 from xtalgo.model.sessions import session_at
 from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS, Ns
 
-__all__ = ["BarBuilder", "Bars", "Basis", "parse_period"]
+__all__ = ["BarBuilder", "BarMaker", "Bars", "Basis", "parse_period"]
 
 Basis: TypeAlias = Literal["last", "mid", "bid", "ask"]
 
@@ -159,3 +160,34 @@ class BarBuilder:
         self.finished.append(bar)
         self._quotes = 0
         return bar
+
+
+class BarMaker:
+    """All bars of an engine; those of one instrument, period and price are built once for everyone."""
+
+    def __init__(self, feeds: Feeds, schedule: Callable[[Ns, Callable[[], None]], None]) -> None:
+        self._feeds = feeds
+        self._schedule = schedule
+        self._builders: dict[tuple[str, str, str], BarBuilder] = {}
+        self._hearers: dict[tuple[str, str, str], list[Callable[[Bar], None]]] = {}
+
+    def bars(self, instrument: str, period: str, basis: Basis, hearer: Callable[[Bar], None]) -> Bars:
+        """Bars from now on; ``hearer`` is called at the end of each."""
+        key = (instrument, period, basis)
+        if key not in self._builders:
+            builder = BarBuilder(instrument, period, basis, lambda end: self._finish_at(key, end))
+            self._builders[key] = builder
+            self._hearers[key] = []
+            self._feeds.hear(instrument, builder.update, BARS)
+        if hearer not in self._hearers[key]:
+            self._hearers[key].append(hearer)
+        return Bars(self._builders[key])
+
+    def _finish_at(self, key: tuple[str, str, str], end: Ns) -> None:
+        def finish() -> None:
+            bar = self._builders[key].finish(end)
+            if bar is not None:
+                for hearer in self._hearers[key]:
+                    hearer(bar)
+
+        self._schedule(end, finish)

@@ -16,11 +16,13 @@ from typing import Any, NoReturn, cast
 from attrs import fields, frozen
 
 from xtalgo.engine.amendments import Amendments
-from xtalgo.engine.bars import BarBuilder, Bars, Basis
+from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame
 from xtalgo.engine.brackets import Exits
 from xtalgo.engine.desk import Desk
+from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.ledger import Ledger, PositionView
+from xtalgo.engine.losses import DailyLoss
 from xtalgo.engine.orders import Anomaly, Blotter, Order
 from xtalgo.engine.risk import Denial, RiskGate, RiskLimits
 from xtalgo.engine.seat import Note, Seat
@@ -28,7 +30,7 @@ from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder
-from xtalgo.model.errors import ConfigError, StrategyError
+from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import (
     AccountPnl,
     CancelRefused,
@@ -44,7 +46,6 @@ from xtalgo.model.events import (
     Stale,
 )
 from xtalgo.model.instruments import Contract, ContractBook
-from xtalgo.model.sessions import session_at
 from xtalgo.model.types import Ns, OrderStatus, Trigger
 
 __all__ = ["Engine", "Snapshot"]
@@ -91,23 +92,22 @@ class Engine:
         self.notes: list[Note] = []
         self.decisions: list[str] = []
         self.denials: dict[str, int] = {}
-        self._pin = pin
-        self._names: dict[str, str] = {}
-        self._series: dict[str, Series] = {}
-        self._contracts = contracts
-        self._make_series = make_series
+        self.feeds = Feeds(contracts, pin, make_series)
+        self.bars = BarMaker(self.feeds, self._schedule)
         self._out: list[Command] = []
         self._wishes: list[Callable[[], None]] = []
         self._dirty: dict[int, Desk] = {}
         self._desks: dict[tuple[str, str, str], Desk] = {}
         self._notices: list[Order] = []
-        self._builders: dict[tuple[str, str, str], tuple[BarBuilder, list[Seat]]] = {}
         self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
         self.seats: dict[str, Seat] = {}
+        self._losses = DailyLoss(self.seats.values(), self.feeds, self.timers, self._on_loss)
         self._watches_loss = limits is not None and limits.daily_loss is not None
         for strategy in strategies:
             name = self._seat_name(type(strategy).__name__)
-            self.seats[name] = Seat(self, strategy, name, tuple(accounts), RiskGate(limits or RiskLimits()))
+            gate = RiskGate(limits or RiskLimits())
+            hears = type(strategy).on_quote is not Strategy.on_quote
+            self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Released: self._on_released,
             Stale: self._on_stale,
@@ -133,7 +133,7 @@ class Engine:
     def start(self, now: Ns) -> list[Command]:
         """Seat the strategies and run ``on_start``, the first turn, before any quote."""
         self.now = now
-        self._begin_day()
+        self._losses.begin_day(now)
         try:
             for seat in self.seats.values():
                 self._seat(seat)
@@ -149,7 +149,7 @@ class Engine:
         handler = self._handlers.get(type(event))
         if handler is None:
             if isinstance(event, Quote):
-                self.series(event.instrument)
+                self.feeds.of(event.instrument)
                 return self.feed((event,))
             return self._tick(event.ts)
         if event.ts > self.now:
@@ -169,7 +169,7 @@ class Engine:
         that nobody acts on.
         """
         todo: Iterator[Quote] = iter(quotes)
-        wishes, series = self._wishes, self._series
+        wishes, series = self._wishes, self.feeds.series
         try:
             if self._notices and (first := next(todo, None)) is not None:
                 self.now = max(self.now, first.ts)
@@ -346,7 +346,7 @@ class Engine:
         desk.filled(order, event, before)
         seat = self.seats[order.owner]
         if self._watches_loss:
-            self._check_loss(seat, order.account)
+            self._losses.check(seat, order.account)
         self._moved(order, tell=False)
         seat.strategy.on_fill(event)
         self._tell(order)
@@ -431,16 +431,17 @@ class Engine:
         waiting = self._retries.setdefault(desk.contract.name, [])
         if all(other is not desk for _, other in waiting):
             waiting.append((after, desk))
-            self.route()
+            self.feeds.hear(desk.contract.name, self._retry, WATCHES)
 
     def _retry(self, quote: Quote) -> None:
         waiting = self._retries[quote.instrument]
         ready = [desk for after, desk in waiting if quote.ts >= after]
         if ready:
-            self._retries[quote.instrument] = [item for item in waiting if quote.ts < item[0]]
+            waiting[:] = [item for item in waiting if quote.ts < item[0]]
             for desk in ready:
                 self.wish(partial(self.touch, desk))
-            self.route()
+            if not waiting:
+                self.feeds.leave(quote.instrument, self._retry, WATCHES)
 
     # --- for seats -----------------------------------------------------------------------------------------------
 
@@ -448,133 +449,39 @@ class Engine:
         strategy = seat.strategy
         for name in instrument_parameters(type(strategy)):
             value = getattr(strategy, name)
-            pinned = self.canonical(value) if isinstance(value, str) else tuple(self.canonical(item) for item in value)
+            canonical = self.feeds.canonical
+            pinned = canonical(value) if isinstance(value, str) else tuple(canonical(item) for item in value)
             setattr(strategy, name, pinned)
             for instrument in (pinned,) if isinstance(pinned, str) else pinned:
-                if instrument not in seat.instruments:
-                    seat.instruments.append(instrument)
+                seat.subscribe(instrument)
         seat.parameters = {item.name: getattr(strategy, item.name) for item in fields(cast(Any, type(strategy)))}
         strategy._seat = seat
-        self.route()
-
-    def canonical(self, instrument: str) -> str:
-        """The one canonical name that a spelling stands for here."""
-        name = self._names.get(instrument)
-        if name is None:
-            if not isinstance(instrument, str):
-                raise StrategyError(f"an instrument is named by a string such as 'ES 06-26', not {instrument!r}")
-            name = self._names[instrument] = self._pin(instrument)
-        return name
-
-    def series(self, instrument: str) -> Series:
-        """The series of an instrument in any spelling."""
-        name = self.canonical(instrument)
-        found = self._series.get(name)
-        if found is None:
-            found = self._series[name] = self._make_series(self._contracts.contract(name))
-        return found
 
     def open_desk(self, seat: Seat, account: str, instrument: str) -> Desk:
         """The desk of one strategy in one account and instrument."""
-        series = self.series(instrument)
+        series = self.feeds.of(instrument)
         book = self.ledger.book(seat.name, account, series.contract)
         exits = Exits(self, seat.name, account, series.contract)
         desk = Desk(self, seat.name, account, series.contract, series, book, exits)
         self._desks[seat.name, account, instrument] = desk
-        self.route()
-        return desk
-
-    def route(self) -> None:
-        """Say anew who listens to which instrument: bars first, then the engine's own watches, then strategies."""
-        listeners: dict[str, list[Callable[[Quote], None]]] = {name: [] for name in self._series}
-        for (name, _, _), (builder, _) in self._builders.items():
-            listeners.setdefault(name, []).append(builder.update)
-        for name, waiting in self._retries.items():
-            if waiting:
-                listeners.setdefault(name, []).append(self._retry)
         if self._watches_loss:
-            for name in {desk.contract.name for desk in self._desks.values()}:
-                listeners.setdefault(name, []).append(self._watch_loss)
-        for seat in self.seats.values():
-            if type(seat.strategy).on_quote is not Strategy.on_quote:
-                for name in seat.instruments:
-                    listeners.setdefault(name, []).append(seat.strategy.on_quote)
-        for name, audience in listeners.items():
-            self.series(name).listen(audience)
-
-    def bars(self, seat: Seat, instrument: str, period: str, basis: Basis) -> Bars:
-        """Bars for a strategy; those of one instrument, period and price are built once."""
-        key = (instrument, period, basis)
-        if key not in self._builders:
-            builder = BarBuilder(instrument, period, basis, lambda end: self._finish_bar_at(key, end))
-            self._builders[key] = (builder, [])
-            self.route()
-        builder, hearers = self._builders[key]
-        if seat not in hearers:
-            hearers.append(seat)
-        return Bars(builder)
-
-    def _finish_bar_at(self, key: tuple[str, str, str], end: Ns) -> None:
-        def finish() -> None:
-            builder, hearers = self._builders[key]
-            bar = builder.finish(end)
-            if bar is not None:
-                for seat in hearers:
-                    seat.strategy.on_bar(bar)
-
-        # By way of a wish, so that the driver looks at ``due`` again before the next quote.
-        self.wish(lambda: self.timers.add(Timer(end, "", finish)))
+            self._losses.watch(instrument)
+        return desk
 
     def wish(self, act: Callable[[], None]) -> None:
         """Do something at the end of this turn."""
         self._wishes.append(act)
 
-    # --- trading days and the daily loss -------------------------------------------------------------------------
+    def _schedule(self, when: Ns, run: Callable[[], None]) -> None:
+        # By way of a wish, so that the driver looks at ``due`` again before the next quote.
+        self.wish(lambda: self.timers.add(Timer(when, "", run)))
 
-    def _begin_day(self) -> None:
-        session = session_at(self.now)
-        opens = session.open if session.open > self.now else session_at(session.close).open
-        self.timers.add(Timer(opens, "", self._begin_day))
-        for seat in self.seats.values():
-            seat.gate.new_day()
-            seat.baseline = {account: self._net(seat, account) for account in seat.accounts}
-
-    def _net(self, seat: Seat, account: str) -> float:
-        """Net P&L in dollars, open positions marked at the price they could be closed at."""
-        total = 0.0
-        for (held_in, _), desk in seat.desks.items():
-            if held_in == account:
-                total += desk.book.net(_mark(desk))
-        return total
-
-    def _watch_loss(self, quote: Quote) -> None:
-        for seat in self.seats.values():
-            for account in seat.accounts:
-                desk = seat.desks.get((account, quote.instrument))
-                if desk is not None and desk.book.position:
-                    self._check_loss(seat, account)
-
-    def _check_loss(self, seat: Seat, account: str) -> None:
-        limit = seat.gate.limits.daily_loss
-        assert limit is not None
-        if seat.gate.is_locked(account) or self._net(seat, account) - seat.baseline[account] > -limit:
-            return
-        seat.gate.lock(account)
+    def _on_loss(self, seat: Seat, account: str) -> None:
         self._decide("lock", seat.name, account)
         for (held_in, _), desk in seat.desks.items():
             if held_in == account:
-                self.wish(partial(self._stop_entries, desk))
-
-    def _stop_entries(self, desk: Desk) -> None:
-        desk.cancel_entries()
-        self.touch(desk)
-
-
-def _mark(desk: Desk) -> int | None:
-    quote, position = desk.series.quote, desk.book.position
-    if quote is None or not position:
-        return None
-    return desk.contract.to_ticks(quote.bid if position > 0 else quote.ask)
+                self.wish(desk.cancel_entries)
+                self.wish(partial(self.touch, desk))
 
 
 _NOTHING: list[Command] = []

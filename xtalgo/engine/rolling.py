@@ -13,12 +13,14 @@ and nothing else.
 
 **Input.** Signed integers below 2**31 in size, or float64 multiples of 0.5 below 2**30. Anything else (points, NaN,
 the result of another kernel) is a StrategyError that names the first bad row. For changes use
-``np.diff(x, prepend=x[:1])``, which stays an integer. ``crossed_above``, ``crossed_below`` and ``shift`` only compare
-and move, so they take results of kernels too. Parameters that cannot be used are a ConfigError.
+``np.diff(x, prepend=x[:1])``: it stays in whole or half ticks, and adds one to ``lookback``. ``crossed_above``,
+``crossed_below`` and ``shift`` only compare and move, so they take results of kernels too. Parameters that cannot be
+used are a ConfigError.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -51,7 +53,9 @@ _EMA_BITS = 31
 """The sum of the weights of an EMA: with input below 2**31 in size, weighted sums stay below 2**62."""
 _EXACT_BITS = 53
 """Whole numbers up to here are exact as floats."""
-_LONG = 4096
+_BLOCK = 16_384
+"""Rows that are worked on at a time."""
+_LONG = 1024
 """Rows from which a faster dot product is worth the conversion to float and back."""
 
 
@@ -59,10 +63,8 @@ def rolling_mean(x: Ticks, n: int) -> Floats:
     """Mean of the last ``n`` rows: ``sum(x) / n``, correctly rounded while the sum is below 2**52 ticks."""
     n = whole_number("n", n, 1)
     ints, halves = _integers(x)
-    out, rows = _prepare(len(ints), n)
-    if len(rows):
-        np.divide(_sums(ints, n), float(n * halves), out=rows)
-    return out
+    divisor = float(n * halves)
+    return _rolled(ints, n, lambda part, rows: np.divide(_sums(part, n), divisor, out=rows))
 
 
 def rolling_std(x: Ticks, n: int) -> Floats:
@@ -73,12 +75,15 @@ def rolling_std(x: Ticks, n: int) -> Floats:
     """
     n = whole_number("n", n, 2)
     ints, halves = _integers(x)
-    out, rows = _prepare(len(ints), n)
-    if len(rows):
-        _, spread = _moments(ints, n)
-        np.divide(spread, float(n * (n - 1) * halves * halves), out=rows)
+    _check_range(ints, n)
+    divisor = float(n * (n - 1) * halves * halves)
+
+    def fill(part: Ints, rows: Floats) -> None:
+        _, spread = _moments(part, n)
+        np.divide(spread, divisor, out=rows)
         np.sqrt(rows, out=rows)
-    return out
+
+    return _rolled(ints, n, fill)
 
 
 def rolling_zscore(x: Ticks, n: int) -> Floats:
@@ -88,14 +93,18 @@ def rolling_zscore(x: Ticks, n: int) -> Floats:
     """
     n = whole_number("n", n, 2)
     ints, _ = _integers(x)
-    out, rows = _prepare(len(ints), n)
-    if len(rows):
-        # (x - S/n) / sqrt(V / (n * (n - 1))) = (n * x - S) / sqrt(V * n / (n - 1)), and V = 0 only with n * x = S.
-        sums, spread = _moments(ints, n)
-        np.divide(spread, (n - 1) / n, out=rows)
+    _check_range(ints, n)
+    divisor = (n - 1) / n
+
+    def fill(part: Ints, rows: Floats) -> None:
+        # With S and V of _moments it is (n * x - S) / sqrt(V * n / (n - 1)). V is whole, and where it is 0 so is what
+        # is divided, by 1 then.
+        sums, spread = _moments(part, n)
+        np.divide(np.maximum(spread, 1), divisor, out=rows)
         np.sqrt(rows, out=rows)
-        np.divide(n * ints[n - 1 :] - sums, rows, out=rows, where=spread > 0)
-    return out
+        np.divide(n * part[n - 1 :] - sums, rows, out=rows)
+
+    return _rolled(ints, n, fill)
 
 
 def rolling_min(x: Ticks, n: int) -> Floats:
@@ -121,11 +130,9 @@ def ema(x: Ticks, span: int, taps: int | None = None) -> Floats:
     span = whole_number("span", span, 1)
     taps = 5 * span if taps is None else whole_number("taps", taps, 1)
     ints, halves = _integers(x)
-    out, rows = _prepare(len(ints), taps)
-    if len(rows):
-        weights, total = _ema_weights(span, taps)
-        np.divide(_filter(ints, weights, total), float(total * halves), out=rows)
-    return out
+    weights, total = _ema_weights(span, taps)
+    divisor = float(total * halves)
+    return _rolled(ints, taps, lambda part, rows: np.divide(_filter(part, weights, total), divisor, out=rows))
 
 
 def crossed_above(a: NDArray[Any], b: NDArray[Any] | float) -> Bools:
@@ -156,16 +163,28 @@ def shift(x: NDArray[Any], k: int) -> Floats:
     """
     k = whole_number("k", k, 0)
     _one_dimensional(x)
-    out, rows = _prepare(len(x), k + 1)
-    rows[:] = x[: len(rows)]
+    out: Floats = np.empty(len(x))
+    out[:k] = np.nan
+    out[k:] = x[: max(len(x) - k, 0)]
     return out
 
 
-def _prepare(length: int, n: int) -> tuple[Floats, Floats]:
-    """A column to return, with NaN before row ``n - 1``, and the part of it that is to be filled."""
-    out: Floats = np.empty(length)
+def _rolled(ints: Ints, n: int, fill: Callable[[Ints, Floats], object]) -> Floats:
+    """A column with NaN before row ``n - 1`` and the rest filled from the last ``n`` rows of each row.
+
+    ``fill(part, rows)`` gets ``n - 1`` more integers than rows. Long columns go through it in blocks, which stay in
+    the processor's cache; the rows of a block need nothing that lies before its part.
+    """
+    out: Floats = np.empty(len(ints))
     out[: n - 1] = np.nan
-    return out, out[n - 1 :]
+    if n <= len(ints) <= _BLOCK:
+        fill(ints, out[n - 1 :])
+        return out
+    block = max(_BLOCK, 4 * n)
+    for start in range(n - 1, len(ints), block):
+        rows = out[start : start + block]
+        fill(ints[start - n + 1 : start + len(rows)], rows)
+    return out
 
 
 def _one_dimensional(x: NDArray[Any]) -> None:
@@ -184,18 +203,27 @@ def _integers(x: Ticks) -> tuple[Ints, int]:
     """The column as integers below 2**31 in size, and how many of them make a tick (1 or 2)."""
     _one_dimensional(x)
     if x.dtype == _FLOAT64:
-        # Range first: a cast of NaN, infinity or a huge number would warn, and what it gives depends on the machine.
-        if np.count_nonzero(np.abs(x) < 2.0**30) == len(x):
-            doubled = x + x
-            ints = doubled.astype(np.int64)
-            if not np.count_nonzero(ints != doubled):
-                return ints, 2
-        raise _unfit(x)
+        if len(x) <= _BLOCK:
+            return _half_ticks(x), 2
+        return np.concatenate([_half_ticks(x, start) for start in range(0, len(x), _BLOCK)]), 2
     if x.dtype.kind != "i":
-        raise StrategyError(f"kernels take ticks as int64 or float64, not {x.dtype}")
+        raise StrategyError(f"kernels take ticks as integers or float64, not {x.dtype}")
     if x.dtype.itemsize > 4 and np.count_nonzero(x.astype(np.int32) != x):
         raise _unfit(x)
     return x.astype(np.int64, copy=False), 1
+
+
+def _half_ticks(x: Floats, start: int = 0) -> Ints:
+    """One block from row ``start`` on, doubled."""
+    part = x[start : start + _BLOCK]
+    # Range first: a cast of NaN, infinity or a huge number would warn, and what it gives depends on the machine.
+    if np.count_nonzero(np.abs(part) < 2.0**30) < len(part):
+        raise _unfit(x)
+    doubled = part + part
+    ints = doubled.astype(np.int64)
+    if np.count_nonzero(ints != doubled):
+        raise _unfit(x)
+    return ints
 
 
 def _unfit(x: Ticks) -> StrategyError:
@@ -220,16 +248,17 @@ def _sums(ints: Ints, n: int) -> Ints:
 def _moments(ints: Ints, n: int) -> tuple[Ints, Ints]:
     """The sums, and ``n * sum(x**2) - sum(x)**2``, which is ``n * (n - 1)`` times the sample variance.
 
-    The second is at most ``(n * range)**2 / 4``. It is computed modulo 2**64, so only itself has to fit.
+    It is computed modulo 2**64, so only itself has to fit: see ``_check_range``.
     """
-    if n * int(np.maximum.reduce(ints) - np.minimum.reduce(ints)) >= 1 << 32:
-        _refuse_wide(ints, n)
     sums = _sums(ints, n)
     return sums, n * _sums(ints * ints, n) - sums * sums
 
 
-def _refuse_wide(ints: Ints, n: int) -> None:
-    """Far apart rows are fine as long as no single window holds both."""
+def _check_range(ints: Ints, n: int) -> None:
+    """Refuse windows whose spread might not fit an int64: it is at most ``(n * (max - min))**2 / 4``."""
+    if len(ints) < n or n * int(np.maximum.reduce(ints) - np.minimum.reduce(ints)) < 1 << 32:
+        return
+    # The column as a whole is wide; that is fine as long as no single window is.
     wide = n * (_extremes(np.maximum, ints, n) - _extremes(np.minimum, ints, n)) >= 1 << 32
     if wide.any():
         row = int(np.argmax(wide)) + n - 1
@@ -239,10 +268,8 @@ def _refuse_wide(ints: Ints, n: int) -> None:
 def _extreme(pick: np.ufunc, x: Ticks, n: int) -> Floats:
     n = whole_number("n", n, 1)
     ints, halves = _integers(x)
-    out, rows = _prepare(len(ints), n)
-    if len(rows):
-        np.divide(_extremes(pick, ints, n), float(halves), out=rows)
-    return out
+    divisor = float(halves)
+    return _rolled(ints, n, lambda part, rows: np.divide(_extremes(pick, part, n), divisor, out=rows))
 
 
 def _extremes(pick: np.ufunc, ints: Ints, n: int) -> Ints:

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from xtalgo.engine.bars import Bars, Basis
 from xtalgo.engine.brackets import Plan
 from xtalgo.engine.desk import Desk
+from xtalgo.engine.feeds import STRATEGIES
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import RiskGate, TradingState
 from xtalgo.engine.series import Columns, Window
@@ -56,6 +57,8 @@ class Seat:
     parameters: dict[str, Any] = field(factory=dict)
     _asked: dict[tuple[str, str | None], Desk] = field(factory=dict)
     """Desks by the arguments they were asked for with."""
+    hears_quotes: bool = True
+    """Whether the strategy has an ``on_quote`` of its own."""
     signalling: bool = False
     """Whether a signal is being computed, which must not look at positions."""
 
@@ -75,7 +78,7 @@ class Seat:
         found = self._asked.get((instrument, account))
         if found is None:
             where = self.account(account)
-            name = self.engine.canonical(instrument)
+            name = self.engine.feeds.canonical(instrument)
             found = self.desks.get((where, name))
             if found is None:
                 found = self.desks[where, name] = self.engine.open_desk(self, where, name)
@@ -94,15 +97,15 @@ class Seat:
     def account_position(self, instrument: str, account: str | None) -> int:
         """Signed contracts of the whole account."""
         self._look()
-        return self.engine.ledger.account_position(self.account(account), self.engine.canonical(instrument))
+        return self.engine.ledger.account_position(self.account(account), self.engine.feeds.canonical(instrument))
 
     def quote(self, instrument: str) -> Quote | None:
         """The newest quote."""
-        return self.engine.series(instrument).quote
+        return self.engine.feeds.of(instrument).quote
 
     def spec(self, instrument: str) -> Contract:
         """Contract facts."""
-        return self.engine.series(instrument).contract
+        return self.engine.feeds.of(instrument).contract
 
     def window(self, instrument: str, size: int) -> Window:
         """A window on the quotes from now on."""
@@ -114,25 +117,29 @@ class Seat:
 
     def _heard(self, instrument: str) -> Any:
         self.subscribe(instrument)
-        return self.engine.series(instrument)
+        return self.engine.feeds.of(instrument)
 
     def bars(self, instrument: str, period: str, basis: Basis) -> Bars:
         """Bars from now on."""
         self.subscribe(instrument)
-        return self.engine.bars(self, self.engine.canonical(instrument), period, basis)
+        name = self.engine.feeds.canonical(instrument)
+        return self.engine.bars.bars(name, period, basis, self.strategy.on_bar)
 
     def subscribe(self, instrument: str) -> str:
         """Get quotes for an instrument too; its canonical name."""
-        name = self.engine.canonical(instrument)
+        name = self.engine.feeds.canonical(instrument)
         if name not in self.instruments:
             self.instruments.append(name)
-            self.engine.route()
+            feeds = self.engine.feeds
+            feeds.of(name)
+            if self.hears_quotes:
+                feeds.hear(name, self.strategy.on_quote, STRATEGIES + list(self.engine.seats).index(self.name))
         return name
 
     def orders(self, instrument: str | None, account: str | None) -> list[Order]:
         """Open orders, engine-owned exits included, in the order of their making."""
         where = self.account(account)
-        name = None if instrument is None else self.engine.canonical(instrument)
+        name = None if instrument is None else self.engine.feeds.canonical(instrument)
         found = [
             order
             for (held_in, held), desk in self.desks.items()
@@ -277,7 +284,7 @@ class Seat:
     def cancel_all(self, instrument: str | None, account: str | None) -> None:
         """Cancel every open order but engine-owned exits, and drop standing targets."""
         where = self.account(account)
-        name = None if instrument is None else self.engine.canonical(instrument)
+        name = None if instrument is None else self.engine.feeds.canonical(instrument)
         for (held_in, held), desk in list(self.desks.items()):
             if held_in == where and name in (None, held):
                 self._wish(desk, partial(_cancel_all, self.engine, desk))

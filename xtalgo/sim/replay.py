@@ -102,7 +102,7 @@ class Replay:
         count = len(self.table)
         if not count:
             raise DataError("the recording holds no quotes")
-        self._series = {name: self.engine.series(name) for name in self.table.instruments}
+        self._series = {name: self.engine.feeds.of(name) for name in self.table.instruments}
         self._send(self.engine.start(self.table.stamps(0, 1)[0]))
         for start in range(0, count, CHUNK):
             self._play(start, min(count, start + CHUNK))

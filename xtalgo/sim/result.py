@@ -119,7 +119,7 @@ def summarize(
     fees = sum(book.fees for book in ledger.books.values()) / MICRO
     open_pnl = 0.0
     for book in ledger.books.values():
-        quote = engine.series(book.contract.name).quote
+        quote = engine.feeds.of(book.contract.name).quote
         if book.position and quote is not None:
             open_pnl += book.money(book.open_pnl(_mark(book.contract, quote.bid, quote.ask, book.position)))
     curve = _equity(executions, table, contracts)
