@@ -298,12 +298,13 @@ def test_ticks_are_exact_where_floats_are_not():
         assert columns.mid.tolist() == [t + 0.5 for t in range(7000, 7500)]
 
 
-def test_a_last_price_that_was_not_told_has_no_ticks():
-    quotes = [Quote(i, ES, 4000.0, 4000.25) for i in range(3)]
+@pytest.mark.parametrize("told", [(), (0, 2)])
+def test_a_last_price_that_was_not_told_has_no_ticks(told):
+    quotes = [Quote(i, ES, 4000.0, 4000.25, 4000.0 if i in told else None) for i in range(3)]
     for series in both(quotes):
         window, columns = Window(series, 3), Columns(series, 3)
         feed(series, quotes)
-        assert np.isnan(window.last).all()
+        assert np.isnan(window.last).tolist() == [i not in told for i in range(3)]
         with pytest.raises(DataError, match=f"{ES}: .*last"):
             _ = columns.last
 

@@ -156,21 +156,12 @@ class Exits:
                 pair.reserved = min(pair.reserved, pair.covered)
                 excess -= taken
 
-    def reserve(self, quantity: int) -> int:
-        """Set aside up to ``quantity`` covered contracts for another order to close, oldest first; how many."""
-        reserved = 0
+    def reserve(self, quantity: int | None) -> None:
+        """Set aside what other orders are about to close, oldest first; None sets everything aside."""
         for pair in self.pairs:
-            taken = min(pair.covered - pair.reserved, quantity - reserved)
-            pair.reserved += taken
-            reserved += taken
-        return reserved
-
-    def restore(self, quantity: int) -> None:
-        """Give back a reservation that will not be used, newest first."""
-        for pair in reversed(self.pairs):
-            back = min(pair.reserved, quantity)
-            pair.reserved -= back
-            quantity -= back
+            pair.reserved = pair.covered if quantity is None else min(pair.covered, quantity)
+            if quantity is not None:
+                quantity -= pair.reserved
 
     @property
     def has_made_room(self) -> bool:

@@ -63,9 +63,8 @@ class Desk:
     plans: dict[str, Plan] = field(factory=dict)
     goal: int | None = None
     closing: bool = False
-    _held: dict[str, int] = field(factory=dict)
-    """Orders that wait for the exits to make room, or hold a reservation there: contracts reserved, by order id."""
     _waiting: list[Order] = field(factory=list)
+    """Orders that wait for the exits to make room."""
     _goal_denied: str = ""
     _tried: Ns | None = None
     """When an order for the standing target or the close last came to nothing."""
@@ -84,15 +83,10 @@ class Desk:
         return Exposure(self.book.position, buys, sells)
 
     def under_way(self) -> int:
-        """Signed contracts of open orders that are on their way to a new position.
-
-        Market orders, and limit orders that would extend the position; a stop or a limit against the position is
-        the author's own exit and not on its way.
-        """
+        """Signed contracts of open market orders; a resting order may never fill and is not counted."""
         total = 0
-        position = self.book.position
         for order in self.orders:
-            if order.type is OrderType.MARKET or (order.type is OrderType.LIMIT and order.side * position >= 0):
+            if order.type is OrderType.MARKET:
                 total += order.side * order.remaining
         return total
 
@@ -116,20 +110,22 @@ class Desk:
             self.host.deny(order, denial)
             self.orders.remove(order)
             return denial
-        against = order.side * self.book.position < 0 and order.type is OrderType.MARKET
-        if against and self.exits.pairs:
-            self._held[order.id] = self.exits.reserve(min(order.quantity, abs(self.book.position)))
-            if self._held[order.id]:
-                self._waiting.append(order)
-                return None
-        self.host.passed(self, order)
+        if self.exits.pairs and order.type is OrderType.MARKET and order.side * self.book.position < 0:
+            self._waiting.append(order)
+        else:
+            self.host.passed(self, order)
         return None
 
     def target(self, quantity: int, order: Order | None) -> None:
-        """Let a target stand until it is met or replaced; ``order`` is the draft that would meet it, if any."""
+        """Let a target stand until it is met or replaced; ``order`` is the draft that would meet it, if any.
+
+        Resting entries are cancelled: they could carry the position past the target.
+        """
         self.goal = quantity
         self._goal_denied = ""
         self._tried = None
+        for other in self._resting_entries():
+            self.host.cancel(other)
         if order is not None and (denial := self.place(order)) is not None:
             self._goal_refused(denial, order.side * order.quantity)
 
@@ -150,14 +146,19 @@ class Desk:
                 shrunk = min(fill.quantity, abs(before))
                 if self.exits.pairs:
                     self.exits.shrunk(shrunk)
-                if order.id in self._held:
-                    self._held[order.id] = max(0, self._held[order.id] - shrunk)
             plan = self.plans.get(order.id)
             opened = min(fill.quantity, max(0, fill.side * self.book.position))
             if plan is not None and opened:
                 self.exits.cover(order, plan, opened, fill.price)
         if self.exits.pairs:
             self.exits.trim(self.book.position)
+
+    def _opposing(self) -> int:
+        """Contracts that market orders, waiting or under way, are about to close: they must not have exits."""
+        position = self.book.position
+        return sum(
+            order.remaining for order in self.orders if order.type is OrderType.MARKET and order.side * position < 0
+        )
 
     def updated(self, order: Order) -> None:
         """The status of one of its orders moved."""
@@ -166,8 +167,6 @@ class Desk:
                 self._tried = self.host.now
             if order in self.orders:
                 self.orders.remove(order)
-            if self._held:
-                self.exits.restore(self._held.pop(order.id, 0))
         if order.is_exit and order.status is OrderStatus.REJECTED and self.book.position:
             # A position without its protection is closed, whatever the strategy thinks of it.
             self.close()
@@ -182,6 +181,12 @@ class Desk:
         for order in list(self.orders):
             if order.role is not Role.CLOSE and order.side * self.book.position >= 0:
                 self.host.cancel(order)
+        self._drop_done()
+
+    def _resting_entries(self) -> list[Order]:
+        """Limit and stop orders that could extend the position."""
+        position = self.book.position
+        return [order for order in self.orders if order.type is not OrderType.MARKET and order.side * position >= 0]
 
     # --- bringing about what is wanted ---------------------------------------------------------------------------
 
@@ -190,9 +195,7 @@ class Desk:
         if self.closing:
             self._clear_the_way()
         if self.exits.pairs:
-            again = self.exits.sync(self.host.now)
-            if again is not None:
-                self.host.wake(self, again)
+            self._sync_exits()
         if self._waiting:
             self._let_go()
         if self.closing:
@@ -215,6 +218,10 @@ class Desk:
             return
         self.host.deny(order, denial)
         self.updated(order)
+        self._sync_exits()
+
+    def _sync_exits(self) -> None:
+        self.exits.reserve(None if self.closing else self._opposing())
         again = self.exits.sync(self.host.now)
         if again is not None:
             self.host.wake(self, again)
@@ -224,8 +231,6 @@ class Desk:
             if order.role is not Role.CLOSE:
                 self.host.cancel(order)
         self._drop_done()
-        for pair in self.exits.pairs:
-            pair.reserved = pair.covered
 
     def _finish_close(self) -> None:
         if self.orders or self.exits.open_orders():
@@ -254,7 +259,7 @@ class Desk:
         under_way = self.under_way()
         delta = goal - self.book.position - under_way
         if not delta:
-            if not under_way:
+            if not under_way and not self._resting_entries():
                 self.goal = None
             return
         if self._wait_to_retry():

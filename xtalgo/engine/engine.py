@@ -424,7 +424,7 @@ class Engine:
 
     def wake(self, desk: Desk, when: Ns) -> None:
         """Look at a desk again at a time."""
-        self.timers.add(Timer(when, "", lambda: self.touch(desk)))
+        self.timers.add(Timer(when, "", lambda: self.touch(desk), is_engines=True))
 
     def wake_on_quote(self, desk: Desk, after: Ns) -> None:
         """Look at a desk again at the first quote of its instrument from ``after`` on."""
@@ -474,7 +474,7 @@ class Engine:
 
     def _schedule(self, when: Ns, run: Callable[[], None]) -> None:
         # By way of a wish, so that the driver looks at ``due`` again before the next quote.
-        self.wish(lambda: self.timers.add(Timer(when, "", run)))
+        self.wish(lambda: self.timers.add(Timer(when, "", run, is_engines=True)))
 
     def _on_loss(self, seat: Seat, account: str) -> None:
         self._decide("lock", seat.name, account)

@@ -34,7 +34,7 @@ class DailyLoss:
         """Start a trading day: locks end, and losses count from here."""
         session = session_at(now)
         opens = session.open if session.open > now else session_at(session.close).open
-        self._timers.add(Timer(opens, "", lambda: self.begin_day(opens)))
+        self._timers.add(Timer(opens, "", lambda: self.begin_day(opens), is_engines=True))
         for seat in self._seats:
             seat.gate.new_day()
             seat.baseline = {account: _net(seat, account) for account in seat.accounts}

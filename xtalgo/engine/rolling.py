@@ -205,7 +205,10 @@ def _integers(x: Ticks) -> tuple[Ints, int]:
     if x.dtype == _FLOAT64:
         if len(x) <= _BLOCK:
             return _half_ticks(x), 2
-        return np.concatenate([_half_ticks(x, start) for start in range(0, len(x), _BLOCK)]), 2
+        ints = np.empty(len(x), dtype=np.int64)
+        for start in range(0, len(x), _BLOCK):
+            ints[start : start + _BLOCK] = _half_ticks(x, start)
+        return ints, 2
     if x.dtype.kind != "i":
         raise StrategyError(f"kernels take ticks as integers or float64, not {x.dtype}")
     if x.dtype.itemsize > 4 and np.count_nonzero(x.astype(np.int32) != x):
@@ -213,14 +216,14 @@ def _integers(x: Ticks) -> tuple[Ints, int]:
     return x.astype(np.int64, copy=False), 1
 
 
-def _half_ticks(x: Floats, start: int = 0) -> Ints:
+def _half_ticks(x: NDArray[Any], start: int = 0) -> Ints:
     """One block from row ``start`` on, doubled."""
     part = x[start : start + _BLOCK]
     # Range first: a cast of NaN, infinity or a huge number would warn, and what it gives depends on the machine.
     if np.count_nonzero(np.abs(part) < 2.0**30) < len(part):
         raise _unfit(x)
     doubled = part + part
-    ints = doubled.astype(np.int64)
+    ints: Ints = doubled.astype(np.int64)
     if np.count_nonzero(ints != doubled):
         raise _unfit(x)
     return ints

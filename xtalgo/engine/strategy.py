@@ -215,9 +215,10 @@ class Strategy:
     def order_target(self, instrument: str, quantity: int, *, account: str | None = None) -> Order | None:
         """Bring the position to ``quantity`` signed contracts at the market.
 
-        Nets the book and what is under way, and returns the order for the difference, or None when there is
-        nothing to do. The target stands: if its order is denied, goes stale or expires, it is tried again until it
-        is met or replaced by another verb in the same instrument.
+        Nets the book and the market orders under way, and returns the order for the difference, or None when there
+        is nothing to do; resting entries in the instrument are cancelled. The target stands: if its order is
+        denied, goes stale or expires, it is tried again until it is met or replaced by another verb in the same
+        instrument.
         """
         return self._at_work.order_target(instrument, quantity, account)
 

@@ -23,6 +23,8 @@ class Timer:
     tag: str
     _run: Callable[[], None]
     _again: Callable[[Ns], Ns] | None = None
+    is_engines: bool = False
+    """Whether it is the engine's own (a bar's end, a new day): at the same instant these run first."""
     cancelled: bool = False
 
     def cancel(self) -> None:
@@ -32,24 +34,24 @@ class Timer:
 
 @define(eq=False)
 class Timers:
-    """All timers, in order of their time and then of their making."""
+    """All timers, in order of their time; at the same time the engine's own first, then in order of their making."""
 
     due: Ns = NEVER
     """When the next timer runs, or a cancelled one would have."""
-    _heap: list[tuple[Ns, int, Timer]] = field(factory=list)
+    _heap: list[tuple[Ns, bool, int, Timer]] = field(factory=list)
     _count: int = 0
 
     def add(self, timer: Timer) -> None:
         """Start a timer."""
         self._count += 1
-        heapq.heappush(self._heap, (timer.due, self._count, timer))
+        heapq.heappush(self._heap, (timer.due, not timer.is_engines, self._count, timer))
         self.due = self._heap[0][0]
 
     def pop(self, now: Ns) -> Callable[[], None] | None:
         """What the next timer due by ``now`` runs, if it was not cancelled; a repeating one is set again first."""
         if self.due > now:
             return None
-        timer = heapq.heappop(self._heap)[2]
+        timer = heapq.heappop(self._heap)[3]
         self.due = self._heap[0][0] if self._heap else NEVER
         if timer.cancelled:
             return None

@@ -1,0 +1,378 @@
+"""Settings of a run: from flags, the environment and ``xtalgo.toml``, in this order of precedence.
+
+Every setting has one name everywhere: ``--daily-loss``, ``XTALGO_DAILY_LOSS`` and ``daily_loss`` in the ``[risk]``
+table of the file. A name that is not known is an error wherever it stands, since a mistyped limit must not be a
+missing limit. Defaults are those of the classes that the settings end up in (``FillModel``, ``Latency``, ``Fees``,
+``RiskLimits``), so there is no second list of them here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, TypeAlias, get_args
+
+from attrs import define, field, frozen
+
+from xtalgo.engine.risk import RiskLimits
+from xtalgo.model.errors import ConfigError
+from xtalgo.model.instruments import ContractBook
+from xtalgo.model.types import DAY_NS, MILLISECOND_NS, SECOND_NS, Ns
+from xtalgo.sim.fills import Fees, FillModel, Latency, OcoRule, StopTrigger
+from xtalgo.sim.replay import ReplaySettings
+
+__all__ = ["CONFIG_FILE", "IDEAL", "SETTINGS", "Setting", "Settings", "load_settings", "nearest", "read_duration"]
+
+CONFIG_FILE: Final = "xtalgo.toml"
+"""Read from the current folder when it is there and no other file is named."""
+
+_PREFIX: Final = "XTALGO_"
+_FURTHER_VARIABLES: Final = ("ACCOUNTS", "CONFIG", "DEBUG")
+_TABLES: Final = ("accounts", "instruments", "replay", "risk")
+_FACTS: Final = ("tick_size", "point_value")
+
+Reader: TypeAlias = Callable[[object], Any]
+"""Takes a value as TOML gives it, returns the one that is used; ValueError when it can't be used."""
+
+
+@frozen
+class Setting:
+    """One setting: its name, its table in the file, what it expects in words, and how it is read."""
+
+    name: str
+    table: str
+    expects: str
+    read: Reader
+    is_text: bool = False
+    """Whether TOML gives it as a string, so that text from a flag needs no translation."""
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return _PREFIX + self.name.upper()
+
+
+@frozen
+class Settings:
+    """What a run is set to, and where each setting that is not a default came from."""
+
+    replay: ReplaySettings
+    contracts: ContractBook
+    sources: Mapping[str, str]
+    """By name of the setting: the flag, the environment variable or the file."""
+    file: Path | None
+    """The settings file that was read."""
+
+
+# --- reading values ----------------------------------------------------------------------------------------------
+
+
+def read_duration(value: object) -> Ns:
+    """Nanoseconds of ``250ms``, ``0.25s`` or a number of milliseconds; ValueError for anything else."""
+    unit = MILLISECOND_NS
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(ms|s)?\s*", value, re.ASCII)
+        if match is None:
+            raise ValueError
+        amount = Fraction(match[1])
+        unit = SECOND_NS if match[2] == "s" else MILLISECOND_NS
+    else:
+        amount = Fraction(str(_number(value)))
+    span = round(amount * unit)
+    if not 0 <= span <= DAY_NS:
+        raise ValueError
+    return span
+
+
+def _number(value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _whole(least: int) -> Reader:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _dollars(value: object) -> float:
+    if _number(value) < 0:
+        raise ValueError
+    return float(_number(value))
+
+
+def _positive_dollars(value: object) -> float:
+    if not _dollars(value):
+        raise ValueError
+    return _dollars(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _one_of(*choices: str) -> Reader:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in choices:
+            raise ValueError
+        return value.lower()
+
+    return read
+
+
+def _accounts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError
+    names = tuple(name.strip() if isinstance(name, str) else "" for name in value)
+    if not all(names) or not names or len({name.casefold() for name in names}) < len(names):
+        raise ValueError
+    return names
+
+
+_TIME = "a time from 0 such as 250ms, 0.25s or a number of milliseconds"
+_COUNT = "a whole number from 1"
+_NAMES = "one or more different account names"
+_STOP_TRIGGERS: Final[tuple[str, ...]] = get_args(StopTrigger)
+_OCO_RULES: Final[tuple[str, ...]] = get_args(OcoRule)
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    setting.name: setting
+    for setting in (
+        Setting("entry_latency", "replay", _TIME, read_duration, is_text=True),
+        Setting("report_latency", "replay", _TIME, read_duration, is_text=True),
+        Setting("slippage", "replay", "a whole number of ticks from 0", _whole(0)),
+        Setting("commission", "replay", "dollars from 0", _dollars),
+        Setting("touch", "replay", "true or false", _flag),
+        Setting(
+            "stop_trigger", "replay", f"one of {', '.join(_STOP_TRIGGERS)}", _one_of(*_STOP_TRIGGERS), is_text=True
+        ),
+        Setting("oco", "replay", f"one of {', '.join(_OCO_RULES)}", _one_of(*_OCO_RULES), is_text=True),
+        Setting("max_order_quantity", "risk", _COUNT, _whole(1)),
+        Setting("max_position", "risk", _COUNT, _whole(1)),
+        Setting("max_open_orders", "risk", _COUNT, _whole(1)),
+        Setting("max_orders_per_minute", "risk", _COUNT, _whole(1)),
+        Setting("price_collar", "risk", "a whole number of ticks from 1", _whole(1)),
+        Setting("daily_loss", "risk", "dollars above 0", _positive_dollars),
+    )
+}
+"""Every setting by name, ``accounts`` and ``instruments`` excepted."""
+
+IDEAL: Final[Mapping[str, object]] = {"entry_latency": 0, "report_latency": 0, "slippage": 0, "commission": 0}
+"""What ``--ideal`` stands for; a flag given beside it wins."""
+
+
+def _from_text(setting: Setting, text: str) -> object:
+    """Text of a flag or variable as the value that TOML would have given."""
+    if setting.is_text:
+        return text
+    word = text.strip().lower()
+    if setting.read is _flag:
+        return {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }[word]
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+
+@define
+class _Chosen:
+    """Values from the layers seen so far; a later layer replaces what an earlier one said."""
+
+    values: dict[str, Any] = field(factory=dict)
+    sources: dict[str, str] = field(factory=dict)
+
+    def take(self, setting: Setting, value: object, source: str, where: str) -> None:
+        """Read a value and keep it; ``where`` is what an error points at."""
+        self._keep(setting.name, setting.read, setting.expects, value, source, where)
+
+    def take_text(self, setting: Setting, text: str, source: str) -> None:
+        """``take`` for text of a flag or variable."""
+        try:
+            value = _from_text(setting, text)
+        except (ValueError, KeyError):
+            value = text  # no setting that is not text takes it
+        self.take(setting, value, source, source)
+
+    def take_accounts(self, value: object, source: str, where: str) -> None:
+        """Account names."""
+        self._keep("accounts", _accounts, _NAMES, value, source, where)
+
+    def _keep(self, name: str, read: Reader, expects: str, value: object, source: str, where: str) -> None:
+        try:
+            self.values[name] = read(value)
+        except ValueError:
+            raise ConfigError(f"{where}: expected {expects}, not {value!r}") from None
+        self.sources[name] = source
+
+
+def load_settings(
+    flags: Mapping[str, str | bool | None] | None = None,
+    *,
+    ideal: bool = False,
+    accounts: Sequence[str] = (),
+    config: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from all layers. ``flags`` are by name, None where not given.
+
+    ``config`` names the settings file; without it ``XTALGO_CONFIG`` does, and without that ``xtalgo.toml`` is read
+    where it lies in the current folder. Raises ConfigError naming the flag, variable or file and key.
+    """
+    environment = {} if environment is None else environment
+    chosen = _Chosen()
+    contracts = ContractBook()
+    file = _settings_file(config, environment)
+    if file is not None:
+        contracts = _take_file(chosen, file)
+    _take_environment(chosen, environment)
+    if ideal:
+        for name, value in IDEAL.items():
+            chosen.take(SETTINGS[name], value, "--ideal", "--ideal")
+    for name, given in (flags or {}).items():
+        setting = SETTINGS[name]
+        if isinstance(given, bool):
+            chosen.take(setting, given, setting.flag, setting.flag)
+        elif given is not None:
+            chosen.take_text(setting, given, setting.flag)
+    if accounts:
+        chosen.take_accounts(list(accounts), "--account", "--account")
+    return Settings(_replay_settings(chosen.values), contracts, chosen.sources, file)
+
+
+def _replay_settings(values: Mapping[str, Any]) -> ReplaySettings:
+    def some(**names: str) -> dict[str, Any]:
+        return {argument: values[name] for argument, name in names.items() if name in values}
+
+    return ReplaySettings(
+        fills=FillModel(**some(slippage="slippage", touch="touch", stop_trigger="stop_trigger", oco="oco")),
+        latency=Latency(**some(entry="entry_latency", report="report_latency")),
+        fees=Fees(**some(commission="commission")),
+        limits=RiskLimits(**some(**{name: name for name, setting in SETTINGS.items() if setting.table == "risk"})),
+        **some(accounts="accounts"),
+    )
+
+
+def _take_environment(chosen: _Chosen, environment: Mapping[str, str]) -> None:
+    known = {setting.variable: setting for setting in SETTINGS.values()}
+    further = [_PREFIX + name for name in _FURTHER_VARIABLES]
+    for variable in sorted(environment):
+        if not variable.upper().startswith(_PREFIX) or variable.upper() in further:
+            continue
+        if variable.upper() not in known:
+            raise ConfigError(
+                f"{variable}: no setting of xtalgo{nearest(variable.upper(), [*known, *further])}; variables that "
+                f"begin with {_PREFIX} must be settings, or a mistyped limit would be no limit"
+            )
+        chosen.take_text(known[variable.upper()], environment[variable], variable)
+    if (names := environment.get(_PREFIX + "ACCOUNTS")) is not None:
+        chosen.take_accounts(names.split(","), _PREFIX + "ACCOUNTS", _PREFIX + "ACCOUNTS")
+
+
+# --- the file ----------------------------------------------------------------------------------------------------
+
+
+def _settings_file(config: str | None, environment: Mapping[str, str]) -> Path | None:
+    named = config if config is not None else environment.get(_PREFIX + "CONFIG")
+    if named is not None:
+        return Path(named)
+    default = Path(CONFIG_FILE)
+    return default if default.exists() else None
+
+
+def _take_file(chosen: _Chosen, path: Path) -> ContractBook:
+    """Take in a settings file; returns the contracts it describes."""
+    data = _read_toml(path)
+    for name in data:
+        if name not in _TABLES:
+            raise ConfigError(f"{path}: unknown key {name!r}{_belongs(name, _TABLES)}")
+    for table in ("replay", "risk"):
+        for name, value in _table(path, data, table).items():
+            setting = SETTINGS.get(name)
+            if setting is None or setting.table != table:
+                names = [other.name for other in SETTINGS.values() if other.table == table]
+                raise ConfigError(f"{path}: [{table}] has no setting {name!r}{_belongs(name, names)}")
+            chosen.take(setting, value, str(path), f"{path}: [{table}] {name}")
+    if "accounts" in data:
+        chosen.take_accounts(data["accounts"], str(path), f"{path}: accounts")
+    instruments = _table(path, data, "instruments")
+    return ContractBook(extra={name: _facts(path, name, facts) for name, facts in instruments.items()})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _table(path: Path, data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = data.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {name} must be a table, written as [{name}], not {table!r}")
+    return table
+
+
+def _facts(path: Path, name: str, facts: object) -> tuple[float, float]:
+    """Tick size and point value of one instrument."""
+    where = f"{path}: [instruments.{name}]"
+    if not isinstance(facts, dict):
+        raise ConfigError(f"{where} must be a table with tick_size and point_value, not {facts!r}")
+    for key in facts:
+        if key not in _FACTS:
+            raise ConfigError(f"{where} has no setting {key!r}{_belongs(key, _FACTS)}")
+    found = []
+    for key in _FACTS:
+        if key not in facts:
+            raise ConfigError(f"{where}: {key} is missing; both tick_size and point_value are needed")
+        try:
+            found.append(_positive_dollars(facts[key]))
+        except ValueError:
+            raise ConfigError(f"{where} {key}: expected a number above 0, not {facts[key]!r}") from None
+    return found[0], found[1]
+
+
+def _belongs(name: str, names: Iterable[str]) -> str:
+    """Where a setting that stands in the wrong place belongs, or what it may have been meant to be."""
+    setting = SETTINGS.get(name)
+    if setting is not None:
+        return f"; it belongs in [{setting.table}]"
+    listing = list(names)
+    return f"{nearest(name, listing)}; known are {', '.join(sorted(listing))}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``, did you mean 'x'?`` for the nearest of some names, or nothing when none is near."""
+    found = difflib.get_close_matches(name, list(names), n=1)
+    return f", did you mean {found[0]!r}?" if found else ""
