@@ -378,6 +378,7 @@ class TestInstruments:
         [
             {"spread_day": (0.5, 0.4)},
             {"spread_night": ()},
+            {"spread_night": (1.5, -0.5)},
             {"spread_keep": 1.0},
             {"quiet": 1.0},
             {"size": 0},

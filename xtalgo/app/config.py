@@ -177,22 +177,16 @@ IDEAL: Final[Mapping[str, object]] = {"entry_latency": 0, "report_latency": 0, "
 """What ``--ideal`` stands for; a flag given beside it wins."""
 
 
+_WORDS: Final = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
 def _from_text(setting: Setting, text: str) -> object:
     """Text of a flag or variable as the value that TOML would have given."""
     if setting.is_text:
         return text
     word = text.strip().lower()
     if setting.read is _flag:
-        return {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }[word]
+        return _WORDS[word]
     try:
         return int(word)
     except ValueError:

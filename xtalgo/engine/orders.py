@@ -7,12 +7,13 @@ an ``Anomaly`` that is kept for people to read. Fills are booked whatever the st
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from attrs import Attribute, define, field, frozen
+import msgspec
+from attrs import define, field, frozen
 
 from xtalgo.model.commands import PlaceOrder
-from xtalgo.model.errors import StrategyError, XtalgoError
+from xtalgo.model.errors import XtalgoError
 from xtalgo.model.events import Fill
 from xtalgo.model.types import Ns, OrderStatus, OrderType, Role, Side, TimeInForce, Trigger
 
@@ -75,13 +76,10 @@ class Anomaly:
     text: str
 
 
-def _read_only(_order: Any, attribute: Attribute[Any], _value: Any) -> Any:
-    raise StrategyError(f"an order is a read-only handle: use change() or cancel() instead of setting {attribute.name}")
-
-
-@define(eq=False, on_setattr=_read_only)
-class Order:
+class Order(msgspec.Struct, frozen=True, eq=False):
     """The live handle of one order: returned at once, kept up to date by the engine, read-only to authors.
+
+    (Setting an attribute raises AttributeError; use the strategy's ``change`` and ``cancel``.)
 
     Prices are in points, quantities in contracts. ``reason`` says why an order was denied, refused or ended,
     ``evidence`` what its present status rests on.
@@ -155,16 +153,8 @@ class Order:
         )
 
 
-def _put(order: Order, **values: object) -> None:
-    for name, value in values.items():
-        object.__setattr__(order, name, value)
-
-
-# The slots themselves: the steps below happen several times in each order's life.
-_set_status = Order.status.__set__  # type: ignore[attr-defined,misc]
-_set_done = Order.is_done.__set__  # type: ignore[attr-defined,misc]
-_set_evidence = Order.evidence.__set__  # type: ignore[attr-defined,misc]
-_set_reason = Order.reason.__set__  # type: ignore[attr-defined,misc]
+# The one door through the frozen handle; nothing outside this file may use it.
+_set: Final = msgspec.structs.force_setattr
 
 
 @define(eq=False)
@@ -235,14 +225,14 @@ class Blotter:
             self.anomalies.append(Anomaly(now, order.id, text))
             return False
         if following is not order.status or reason:
-            _set_status(order, following)
-            _set_evidence(order, evidence or trigger)
+            _set(order, "status", following)
+            _set(order, "evidence", evidence or trigger)
             if reason:
-                _set_reason(order, reason)
+                _set(order, "reason", reason)
         if following in _DONE:
-            _set_done(order, True)
-            if order.pending_cancel or order.pending_change:
-                _put(order, pending_cancel=False, pending_change=False)
+            _set(order, "is_done", True)
+            _set(order, "pending_cancel", False)
+            _set(order, "pending_change", False)
         return True
 
     def book(self, order: Order, fill: Fill) -> bool:
@@ -252,7 +242,9 @@ class Blotter:
         self._executions.add(fill.execution_id)
         filled = order.filled + fill.quantity
         paid = (order.average_price or 0.0) * order.filled + fill.price * fill.quantity
-        _put(order, filled=filled, average_price=paid / filled, fills=(*order.fills, fill))
+        _set(order, "filled", filled)
+        _set(order, "average_price", paid / filled)
+        _set(order, "fills", (*order.fills, fill))
         if filled > order.quantity:
             self.anomalies.append(Anomaly(fill.ts, order.id, f"filled {filled} of {order.quantity}"))
         if order.status is not OrderStatus.FILLED:
@@ -267,16 +259,19 @@ class Blotter:
     def mark(self, order: Order, *, cancel: bool | None = None, change: bool | None = None) -> None:
         """Set or clear the flags that stand beside the status."""
         if cancel is not None:
-            _put(order, pending_cancel=cancel)
+            _set(order, "pending_cancel", cancel)
         if change is not None:
-            _put(order, pending_change=change)
+            _set(order, "pending_change", change)
 
     def remark(self, order: Order, reason: str) -> None:
         """Write a reason on an order without moving it."""
-        _put(order, reason=reason)
+        _set(order, "reason", reason)
 
     def changed(self, order: Order, quantity: int, limit_price: float | None, stop_price: float | None) -> None:
         """Take over the values the venue reports after a change."""
-        _put(order, quantity=quantity, limit_price=limit_price, stop_price=stop_price, pending_change=False)
+        _set(order, "quantity", quantity)
+        _set(order, "limit_price", limit_price)
+        _set(order, "stop_price", stop_price)
+        _set(order, "pending_change", False)
         if order.filled >= quantity and order.is_open and order.filled:
             self.step(order, Trigger.FILL, order.fills[-1].ts, evidence="reduced to what was filled")

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import ArrayLike, NDArray
 
-from xtalgo.model.errors import DataError
+from xtalgo.model.errors import DataError, StrategyError
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.types import Ns
@@ -66,13 +66,20 @@ class QuoteTable:
     ) -> QuoteTable:
         """A table from rows in the order in which they happened; ``codes`` index ``instruments``.
 
-        Raises DataError when ``ts`` goes back.
+        Raises DataError when ``ts`` goes back, or when the columns do not fit together.
         """
         stamps = np.asarray(ts, dtype=np.int64)
+        columns = {"codes": codes, "bid": bid, "ask": ask, "last": last, "volume": volume}
+        columns |= {"bid_size": bid_size, "ask_size": ask_size}
+        for name, column in columns.items():
+            if column is not None and np.shape(column) != stamps.shape:
+                raise DataError(f"column {name} has shape {np.shape(column)}, ts has {stamps.shape}")
         if len(stamps) > 1 and bool((np.diff(stamps) < 0).any()):
             row = int(np.argmax(np.diff(stamps) < 0)) + 1
             raise DataError(f"row {row}: time goes back")
         number = np.asarray(codes, dtype=np.int32)
+        if len(number) and not 0 <= number.min() <= number.max() < len(instruments):
+            raise DataError(f"codes must be from 0 to {len(instruments) - 1}")
         rows = np.argsort(number, kind="stable").astype(np.int32)
         order = np.empty(len(rows), dtype=np.int32)
         order[rows] = np.arange(len(rows), dtype=np.int32)
@@ -204,13 +211,13 @@ class Series:
 
     def ticks(self, name: str, length: int) -> Ints:
         """The last ``length`` prices of ``bid``, ``ask`` or ``last`` in whole ticks."""
-        return _whole_ticks(self.contract, name, self.column(name, length))
+        return _locked(self.contract.ticks_of(self._told_prices(name, length)))
 
-
-def _whole_ticks(contract: Contract, name: str, prices: Floats) -> Ints:
-    if name == "last" and bool(np.isnan(prices).any()):
-        raise DataError(f"{contract.name}: some quotes tell no last price; use bid, ask or mid")
-    return _locked(contract.ticks_of(prices))
+    def _told_prices(self, name: str, length: int) -> Floats:
+        prices = self.column(name, length)
+        if name == "last" and bool(np.isnan(prices).any()):
+            raise DataError(f"{self.contract.name}: some quotes tell no last price; use bid, ask or mid")
+        return prices
 
 
 class RecordedSeries(Series):
@@ -237,8 +244,11 @@ class RecordedSeries(Series):
         """A slice of the whole column in ticks, which is made once."""
         whole = self._ticks.get(name)
         if whole is None:
-            whole = _whole_ticks(self.contract, name, getattr(self._table, name)[self._rows])
-            self._ticks[name] = whole
+            prices = getattr(self._table, name)[self._rows]
+            whole = self._ticks[name] = _locked(self.contract.ticks_of(np.nan_to_num(prices, nan=0.0)))
+        if name == "last":
+            # Only the slice that is asked for: what comes later is nobody's business yet.
+            self._told_prices(name, length)
         return whole[self.count - length : self.count]
 
 
@@ -307,6 +317,8 @@ class _View:
     __slots__ = ("_series", "_start", "size")
 
     def __init__(self, series: Series, size: int) -> None:
+        if size < 1:
+            raise StrategyError(f"a window holds at least one quote, not {size}")
         series.keep(size)
         self.size = size
         self._series = series

@@ -1,18 +1,17 @@
-"""What we want done at the venue: the engine's outputs."""
+"""What we want done at the venue: the engine's outputs (msgspec Structs, as the events are)."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-from attrs import frozen
+import msgspec
 
 from xtalgo.model.types import OrderType, Role, Side, TimeInForce
 
 __all__ = ["CancelOrder", "ChangeOrder", "Command", "PlaceOrder", "Withdraw"]
 
 
-@frozen
-class PlaceOrder:
+class PlaceOrder(msgspec.Struct, frozen=True):
     """Place a new order under our own ``order_id``. Prices are canonical points, quantity in contracts."""
 
     order_id: str
@@ -30,8 +29,7 @@ class PlaceOrder:
     """Whether it could only shrink a position when it passed the risk gate; such an order never goes stale."""
 
 
-@frozen
-class ChangeOrder:
+class ChangeOrder(msgspec.Struct, frozen=True):
     """Change a working order; None leaves a value as it is. ``quantity`` is the total, filled part included."""
 
     order_id: str
@@ -41,16 +39,14 @@ class ChangeOrder:
     stop_price: float | None = None
 
 
-@frozen
-class CancelOrder:
+class CancelOrder(msgspec.Struct, frozen=True):
     """Cancel a working order."""
 
     order_id: str
     account: str
 
 
-@frozen
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True):
     """Take a command out of the pacing queue, where it still waits: it costs no request.
 
     ``key`` is the queue's key of that command. Drivers must hand ``Released`` to the engine in the same breath as

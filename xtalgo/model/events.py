@@ -1,11 +1,13 @@
-"""What happened: the engine's inputs, and the values a strategy is shown."""
+"""What happened: the engine's inputs, and the values a strategy is shown.
+
+These are built per event, hence msgspec Structs: a frozen one costs a fifth of a frozen attrs class.
+"""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 import msgspec
-from attrs import frozen
 
 from xtalgo.model.commands import Command
 from xtalgo.model.types import Ns, Side, Trigger
@@ -31,7 +33,6 @@ __all__ = [
 class Quote(msgspec.Struct, frozen=True, gc=False):
     """Best bid and ask of one instrument as known at ``ts``. Immutable; may be kept.
 
-    The one value built per event, hence a msgspec Struct (0.1 us) instead of an attrs class (0.6 us and more).
     Prices are in points; ``volume`` is the session's cumulative volume in contracts, sizes are in contracts.
     What the feed did not tell is None, never zero.
     """
@@ -61,8 +62,7 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
         return self.ask < self.bid
 
 
-@frozen
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """Open, high, low and close of the quotes in ``start <= ts < end``; ``period`` as it was asked for (``5m``).
 
     ``volume`` is the growth of the cumulative volume inside the bar, ``quotes`` how many quotes it saw.
@@ -80,15 +80,13 @@ class Bar:
     quotes: int
 
 
-@frozen
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time has reached ``ts``: everything due by then runs, in order of its own time."""
 
     ts: Ns
 
 
-@frozen
-class Released:
+class Released(msgspec.Struct, frozen=True):
     """A command left the pacing queue for the venue, after ``waited`` nanoseconds in it."""
 
     ts: Ns
@@ -96,16 +94,14 @@ class Released:
     waited: Ns = 0
 
 
-@frozen
-class Stale:
+class Stale(msgspec.Struct, frozen=True):
     """A command was dropped from the pacing queue unsent because it had waited too long."""
 
     ts: Ns
     command: Command
 
 
-@frozen
-class OrderUpdate:
+class OrderUpdate(msgspec.Struct, frozen=True):
     """The venue speaks of one order: accepted, refused, cancelled or expired (fills come as ``Fill``)."""
 
     ts: Ns
@@ -114,8 +110,7 @@ class OrderUpdate:
     reason: str = ""
 
 
-@frozen
-class Changed:
+class Changed(msgspec.Struct, frozen=True):
     """A change took effect at the venue; the values are the order's own after it (prices in points)."""
 
     ts: Ns
@@ -125,8 +120,7 @@ class Changed:
     stop_price: float | None
 
 
-@frozen
-class ChangeRefused:
+class ChangeRefused(msgspec.Struct, frozen=True):
     """The venue refused a change; the order stands as it was."""
 
     ts: Ns
@@ -134,8 +128,7 @@ class ChangeRefused:
     reason: str
 
 
-@frozen
-class CancelRefused:
+class CancelRefused(msgspec.Struct, frozen=True):
     """The venue refused a cancel, normally because the order is already done: not evidence of how it ended."""
 
     ts: Ns
@@ -143,8 +136,7 @@ class CancelRefused:
     reason: str
 
 
-@frozen
-class Fill:
+class Fill(msgspec.Struct, frozen=True):
     """One execution. ``ts`` is when we could know of it, ``executed`` when it happened at the venue.
 
     ``price`` is in points, ``fee`` in dollars for the whole quantity. ``execution_id`` is unique and makes a
@@ -163,8 +155,7 @@ class Fill:
     executed: Ns
 
 
-@frozen
-class AccountPnl:
+class AccountPnl(msgspec.Struct, frozen=True):
     """The venue's own P&L of one account, in dollars, about once a second; what it did not tell is None."""
 
     ts: Ns
@@ -174,15 +165,13 @@ class AccountPnl:
     net_liquidation: float | None = None
 
 
-@frozen
-class LinkUp:
+class LinkUp(msgspec.Struct, frozen=True):
     """The venue can be reached."""
 
     ts: Ns
 
 
-@frozen
-class LinkDown:
+class LinkDown(msgspec.Struct, frozen=True):
     """The venue cannot be reached; ``reason`` is for people."""
 
     ts: Ns

@@ -211,8 +211,8 @@ class MarketSpec:
     @spread_day.validator
     @spread_night.validator
     def _shares(self, attribute: object, value: tuple[float, ...]) -> None:
-        if not value or min(value) < 0 or abs(sum(value) - 1) > 1e-9:
-            raise ConfigError(f"shares of the spread must be positive and sum to 1, not {value!r}")
+        if not 1 <= len(value) <= 20 or min(value) < 0 or abs(sum(value) - 1) > 1e-9:
+            raise ConfigError(f"shares of the spread, at most 20, must not be negative and sum to 1; got {value!r}")
 
     def __attrs_post_init__(self) -> None:
         if self.contract.to_ticks(self.start_price) < 100:

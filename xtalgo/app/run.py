@@ -1,0 +1,174 @@
+"""``xtalgo run``: strategies, settings and a recording together, played, and reported."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+
+from attrs import frozen
+
+from xtalgo.app import report
+from xtalgo.app.config import Settings, load_settings
+from xtalgo.app.console import Screen, progress
+from xtalgo.app.loader import is_strategy_file, load_strategies
+from xtalgo.engine.blame import blame
+from xtalgo.engine.strategy import Strategy, instrument_parameters
+from xtalgo.model.errors import ConfigError
+from xtalgo.model.events import Fill
+from xtalgo.sim.replay import replay
+from xtalgo.sim.result import Result
+
+__all__ = ["Request", "run"]
+
+
+@frozen(kw_only=True)
+class Request:
+    """What ``xtalgo run`` was asked for."""
+
+    files: Sequence[str]
+    replay: Sequence[str]
+    names: Sequence[str]
+    parameters: Sequence[str]
+    accounts: Sequence[str]
+    flags: Mapping[str, str | bool | None]
+    ideal: bool
+    config: str | None
+    sort: bool
+    json: bool
+    fills: str | None
+
+
+def run(request: Request) -> None:
+    """Play the recording and say what came of it; raises XtalgoError for whatever is in the way."""
+    from xtalgo.data.quotes import load_recording, quote_files
+
+    # ``--replay`` takes as many paths as follow it, a strategy file that was meant for the run among them.
+    files = [*request.files, *filter(is_strategy_file, request.replay)]
+    recordings = [path for path in request.replay if not is_strategy_file(path)]
+    if not files:
+        raise ConfigError("no strategy file given; for example: xtalgo run strategies/momo.py --replay backtest_data")
+    if not recordings:
+        raise ConfigError(
+            "live trading comes in a later version; give recorded quotes to replay: "
+            f"xtalgo run {files[0]} --replay FILE_OR_FOLDER"
+        )
+    out = sys.stdout
+    with ExitStack() as stack:
+        if request.json:  # standard output is for the object alone, whatever a strategy prints
+            stack.enter_context(redirect_stdout(sys.stderr))
+        settings = load_settings(
+            request.flags,
+            ideal=request.ideal,
+            accounts=request.accounts,
+            config=request.config,
+            environment=os.environ,
+        )
+        strategies = load_strategies(files, request.names, request.parameters)
+        inputs = quote_files(recordings)
+        sources = [Path(file) for file, _ in strategies]
+        write_fills = stack.enter_context(_fills_writer(request.fills, [*inputs, *sources]))
+        with progress("reading") as tell:
+            recording = load_recording(inputs, settings.contracts, sort=request.sort, on_progress=tell)
+        pins = _pin(strategies, settings, recording.table.instruments)
+        played = report.Played(settings, recording, strategies, pins)
+        screen = Screen(sys.stderr if request.json else out)
+        report.show_before(screen, played)
+        screen.flush()
+        result, seconds = _play(played)
+        write_fills(result.fills)
+        report.show_result(screen, played, result, seconds, table=not request.json)
+    if request.json:
+        out.write(report.as_json(recording, result, seconds) + "\n")
+    out.flush()
+
+
+def _pin(strategies: Sequence[tuple[str, Strategy]], settings: Settings, held: Sequence[str]) -> dict[str, str]:
+    """What each instrument parameter stands for in the recording; ConfigError naming the parameter."""
+    pins: dict[str, str] = {}
+    for _, strategy in strategies:
+        for name in instrument_parameters(type(strategy)):
+            value = getattr(strategy, name)
+            for text in value if isinstance(value, tuple) else (value,):
+                try:
+                    pins[text] = settings.contracts.pin(text, held)
+                except ConfigError as error:
+                    raise ConfigError(
+                        f"{type(strategy).__name__}.{name}: {error}; choose one with -p {name}=NAME"
+                    ) from None
+    return pins
+
+
+def _play(played: report.Played) -> tuple[Result, float]:
+    strategies = [strategy for _, strategy in played.strategies]
+    table = played.recording.table
+    with progress("replaying") as tell:
+        on_progress: Callable[[int], None] | None = None
+        if tell is not None:
+            told = tell
+            on_progress = lambda done: told(done, len(table))  # noqa: E731
+        began = time.perf_counter()
+        try:
+            result = replay(
+                strategies, table, played.settings.replay, contracts=played.settings.contracts, on_progress=on_progress
+            )
+        except SystemExit as error:
+            # A strategy that ends the interpreter would take the report with it.
+            ended = RuntimeError("it called sys.exit(); use halt() to stop trading").with_traceback(error.__traceback__)
+            raise blame(ended, strategies) from None
+        seconds = time.perf_counter() - began
+    return result, max(seconds, 1e-9)
+
+
+@contextmanager
+def _fills_writer(name: str | None, inputs: Sequence[Path]) -> Iterator[Callable[[Sequence[Fill]], None]]:
+    """Writes the fills to a file that is opened before the run, so that nothing is found out too late.
+
+    An older file stays as it is until the new one is complete. Without a name nothing is written.
+    """
+    if name is None:
+        yield lambda _: None
+        return
+    path = Path(name)
+    if any(_same(path, other) for other in inputs):
+        raise ConfigError(f"--fills {name}: that file is an input of this run")
+    if path.is_dir():
+        raise ConfigError(f"--fills {name}: a folder; name a file")
+    # A device or a pipe is written to, a file is replaced.
+    plain = path.is_file() or not path.exists()
+    target = Path(os.path.realpath(path)) if plain else path
+    written = target.with_name(f".{target.name}.{os.getpid()}.tmp") if plain else target
+
+    def write(fills: Sequence[Fill]) -> None:
+        with _writing(name), file:
+            report.write_fills(file, fills)
+        if plain:
+            with _writing(name):
+                os.replace(written, target)
+
+    with _writing(name):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        file = written.open("w", encoding="utf-8", newline="")
+    try:
+        yield write
+    finally:
+        file.close()
+        if plain:
+            written.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--fills {name}: cannot be written: {error.strerror or error}") from None
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
