@@ -16,7 +16,7 @@ from typing import Annotated, Final
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from xtalgo import __version__
-from xtalgo.app.config import CONFIG_FILE, load_settings
+from xtalgo.app.config import CONFIG_FILE, SETTINGS, load_settings
 from xtalgo.app.console import Screen, complain, prepare_streams, progress
 from xtalgo.app.loader import is_strategy_file, shown_path
 from xtalgo.model.errors import StrategyError, XtalgoError
@@ -92,12 +92,25 @@ _RISK = Group.create_ordered("Risk limits of each strategy (default: none)")
 _OUTPUT = Group.create_ordered("Output and settings")
 
 _defaults = ReplaySettings()
-_NAME = Parameter(negative="", show_default=False, metavar="NAME")
-_WORD = Parameter(show_default=False)
+_ENTRY = f"{_defaults.latency.entry // MILLISECOND_NS} ms"
+_REPORT = f"{_defaults.latency.report // MILLISECOND_NS} ms"
 
 
-def _ms(span: int) -> str:
-    return f"{span // MILLISECOND_NS} ms"
+def _option(group: Group, metavar: str, text: str, *names: str, several: bool = False) -> Parameter:
+    """An option with a value; its default, if any, is told by ``text``."""
+    return Parameter(
+        name=names or None,
+        help=text,
+        group=group,
+        metavar=metavar,
+        negative="",
+        show_default=False,
+        consume_multiple=several,
+    )
+
+
+def _switch(group: Group, text: str) -> Parameter:
+    return Parameter(help=text, group=group, negative="", show_default=False)
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
@@ -111,194 +124,124 @@ def run(
     ],
     replay: Annotated[
         tuple[str, ...],
-        Parameter(
-            help="Recorded quotes: Parquet or CSV files, folders or patterns, as many as follow.",
-            consume_multiple=True,
-            negative="",
-            show_default=False,
-            metavar="PATH...",
-            group=_INPUT,
+        _option(
+            _INPUT,
+            "PATH...",
+            "Recorded quotes: Parquet or CSV files, folders or patterns, as many as follow.",
+            several=True,
         ),
     ] = (),
     param: Annotated[
         tuple[str, ...],
-        Parameter(
-            name=("--param", "-p"),
-            help="A parameter of the strategies that have it, or Class.NAME=VALUE of one; give one -p for each.",
-            negative="",
-            show_default=False,
-            metavar="NAME=VALUE",
-            group=_INPUT,
+        _option(
+            _INPUT,
+            "NAME=VALUE",
+            "A parameter of the strategies that have it, or Class.NAME=VALUE of one; give one -p for each.",
+            "--param",
+            "-p",
         ),
     ] = (),
     strategy: Annotated[
-        tuple[str, ...],
-        _NAME,
-        Parameter(help="Which class to run where a file holds several; may be repeated.", group=_INPUT),
+        tuple[str, ...], _option(_INPUT, "NAME", "Which class to run where a file holds several; may be repeated.")
     ] = (),
     sort: Annotated[
-        bool,
-        Parameter(
-            help="Sort quotes whose time goes back, which is an error otherwise.",
-            negative="",
-            show_default=False,
-            group=_INPUT,
-        ),
+        bool, _switch(_INPUT, "Sort quotes whose time goes back inside a file, which is an error otherwise.")
     ] = False,
     entry_latency: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help=f"Time until an order is at the exchange: 250ms, 0.25s or a number of milliseconds "
-            f"(default: {_ms(_defaults.latency.entry)}).",
-            metavar="TIME",
-            group=_MODEL,
+        _option(
+            _MODEL,
+            "TIME",
+            f"Time until an order is at the exchange: 250ms, 0.25s or a number of milliseconds (default: {_ENTRY}).",
         ),
     ] = None,
     report_latency: Annotated[
-        str | None,
-        _WORD,
-        Parameter(
-            help=f"Time until a fill is seen (default: {_ms(_defaults.latency.report)}).", metavar="TIME", group=_MODEL
-        ),
+        str | None, _option(_MODEL, "TIME", f"Time until a fill is seen (default: {_REPORT}).")
     ] = None,
     slippage: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help=f"Ticks by which market and stop orders fill worse than the quote (default: "
-            f"{_defaults.fills.slippage}).",
-            metavar="TICKS",
-            group=_MODEL,
+        _option(
+            _MODEL,
+            "TICKS",
+            f"Ticks by which market and stop orders fill worse than the quote (default: {_defaults.fills.slippage}).",
         ),
     ] = None,
     commission: Annotated[
-        str | None,
-        _WORD,
-        Parameter(help="Dollars per contract and side (default: by root, below).", metavar="DOLLARS", group=_MODEL),
+        str | None, _option(_MODEL, "DOLLARS", "Dollars per contract and side (default: by root, below).")
     ] = None,
     ideal: Annotated[
-        bool,
-        Parameter(
-            help="The four above are zero, except those given beside it: to check logic, not worth.",
-            negative="",
-            show_default=False,
-            group=_MODEL,
-        ),
+        bool, _switch(_MODEL, "The four above are zero, except those given beside it: to check logic, not worth.")
     ] = False,
     touch: Annotated[
         bool | None,
-        _WORD,
-        Parameter(help="Limit orders fill when touched, not only when traded through.", group=_MODEL),
+        Parameter(
+            help="Limit orders fill when touched, not only when traded through.", group=_MODEL, show_default=False
+        ),
     ] = None,
     stop_trigger: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help=f"What triggers a stop: either, last (a new trade) or quote (the far side) (default: "
+        _option(
+            _MODEL,
+            "WHAT",
+            "What triggers a stop: last (a new trade), quote (the far side of the quote) or either (default: "
             f"{_defaults.fills.stop_trigger}).",
-            metavar="WHAT",
-            group=_MODEL,
         ),
     ] = None,
     oco: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help=f"What a partial fill does to the others of an OCO group: cancel or reduce (default: "
+        _option(
+            _MODEL,
+            "RULE",
+            "What a partial fill does to the others of an OCO group: cancel or reduce (default: "
             f"{_defaults.fills.oco}).",
-            metavar="RULE",
-            group=_MODEL,
         ),
     ] = None,
-    max_order_quantity: Annotated[
-        str | None, _WORD, Parameter(help="Most contracts in one order.", metavar="N", group=_RISK)
-    ] = None,
+    max_order_quantity: Annotated[str | None, _option(_RISK, "N", "Most contracts in one order.")] = None,
     max_position: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help="Most contracts long or short in an instrument and account, open orders counted as filled.",
-            metavar="N",
-            group=_RISK,
-        ),
+        _option(_RISK, "N", "Most contracts long or short in an instrument and account, open orders included."),
     ] = None,
-    max_open_orders: Annotated[
-        str | None, _WORD, Parameter(help="Most orders open at once.", metavar="N", group=_RISK)
-    ] = None,
-    max_orders_per_minute: Annotated[
-        str | None, _WORD, Parameter(help="Most orders in any span of 60 seconds.", metavar="N", group=_RISK)
-    ] = None,
+    max_open_orders: Annotated[str | None, _option(_RISK, "N", "Most orders open at once.")] = None,
+    max_orders_per_minute: Annotated[str | None, _option(_RISK, "N", "Most orders in any span of 60 seconds.")] = None,
     price_collar: Annotated[
-        str | None,
-        _WORD,
-        Parameter(
-            help="Most ticks that a limit or stop price may lie outside the quote.", metavar="TICKS", group=_RISK
-        ),
+        str | None, _option(_RISK, "TICKS", "Most ticks that a limit or stop price may lie outside the quote.")
     ] = None,
     daily_loss: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help="Dollars, open P&L and fees included, to lose in an account in one trading day.",
-            metavar="DOLLARS",
-            group=_RISK,
-        ),
+        _option(_RISK, "DOLLARS", "Most to lose in an account in one trading day, open P&L and fees included."),
     ] = None,
     account: Annotated[
         tuple[str, ...],
-        _NAME,
-        Parameter(
-            help=f"An account that strategies trade; may be repeated (default: {', '.join(_defaults.accounts)}).",
-            group=_OUTPUT,
+        _option(
+            _OUTPUT,
+            "NAME",
+            f"An account that strategies trade; may be repeated (default: {', '.join(_defaults.accounts)}).",
         ),
     ] = (),
     json: Annotated[
-        bool,
-        Parameter(
-            help="Print one JSON object on standard output, everything else on standard error.",
-            negative="",
-            show_default=False,
-            group=_OUTPUT,
-        ),
+        bool, _switch(_OUTPUT, "Print one JSON object on standard output, everything else on standard error.")
     ] = False,
     fills: Annotated[
         str | None,
-        _WORD,
-        Parameter(
-            help="Write the fills as CSV (UTF-8, LF): time of execution in UTC, order, instrument, side, quantity, "
-            "price, fee.",
-            metavar="FILE",
-            group=_OUTPUT,
+        _option(
+            _OUTPUT,
+            "FILE",
+            "Write the fills as CSV (UTF-8, LF): time of execution in UTC, order, instrument, side, quantity, price, "
+            "fee.",
         ),
     ] = None,
     config: Annotated[
-        str | None,
-        _WORD,
-        Parameter(help=f"Settings file (default: {CONFIG_FILE}, if it is there).", metavar="FILE", group=_OUTPUT),
+        str | None, _option(_OUTPUT, "FILE", f"Settings file (default: {CONFIG_FILE}, if it is there).")
     ] = None,
 ) -> None:
     """Replay recorded quotes through strategies and print what came of it.
 
     `xtalgo run strategies/momo.py --replay backtest_data -p fast=5 -p slow=20`
     """
+    arguments = dict(locals())  # before anything else is: the arguments alone
     from xtalgo.app.run import Request
     from xtalgo.app.run import run as play
 
-    given = dict(
-        entry_latency=entry_latency,
-        report_latency=report_latency,
-        slippage=slippage,
-        commission=commission,
-        stop_trigger=stop_trigger,
-        oco=oco,
-        max_order_quantity=max_order_quantity,
-        max_position=max_position,
-        max_open_orders=max_open_orders,
-        max_orders_per_minute=max_orders_per_minute,
-        price_collar=price_collar,
-        daily_loss=daily_loss,
-    )
     play(
         Request(
             files=files,
@@ -306,7 +249,7 @@ def run(
             names=strategy,
             parameters=param,
             accounts=account,
-            flags={**given, "touch": touch},
+            flags={name: arguments[name] for name in SETTINGS},
             ideal=ideal,
             config=config,
             sort=sort,
@@ -316,30 +259,28 @@ def run(
     )
 
 
-@app.command
+_SYNTH = Group.create_ordered("Options")
+
+
+@app.command(help_epilogue=_CODES)
 def synth(
     *,
-    out: Annotated[str, Parameter(help="Folder to write to; it is made if need be.", metavar="FOLDER")],
+    out: Annotated[str, _option(_SYNTH, "FOLDER", "Folder to write to; it is made if need be.")],
     instruments: Annotated[
         tuple[str, ...],
-        Parameter(
-            help="Roots (they get the contract month) or dated names, with commas (default: ES,MNQ).",
-            negative="",
-            show_default=False,
-            metavar="NAMES",
-        ),
+        _option(_SYNTH, "NAMES", "Roots (they get the contract month) or dated names, with commas (default: ES,MNQ)."),
     ] = ("ES", "MNQ"),
-    sessions: Annotated[int, Parameter(help="How many trading days, one after the other.", metavar="N")] = 2,
-    start: Annotated[str, Parameter(help="The first trading day, Monday to Friday.", metavar="DAY")] = "2026-05-12",
-    contract_month: Annotated[str, Parameter(help="Delivery month of the roots.", metavar="MM-YY")] = "06-26",
-    seed: Annotated[int, Parameter(help="The same seed gives the same quotes.", metavar="N")] = 7,
-    force: Annotated[bool, Parameter(help="Overwrite files.", negative="", show_default=False)] = False,
+    sessions: Annotated[int, _option(_SYNTH, "N", "How many trading days, one after the other (default: 2).")] = 2,
+    start: Annotated[
+        str, _option(_SYNTH, "DAY", "The first trading day, Monday to Friday (default: 2026-05-12).")
+    ] = "2026-05-12",
+    contract_month: Annotated[str, _option(_SYNTH, "MM-YY", "Delivery month of the roots (default: 06-26).")] = "06-26",
+    seed: Annotated[int, _option(_SYNTH, "N", "The same seed gives the same quotes (default: 7).")] = 7,
+    force: Annotated[bool, _switch(_SYNTH, "Overwrite files.")] = False,
     config: Annotated[
         str | None,
-        Parameter(
-            help=f"Settings file with facts of further instruments (default: {CONFIG_FILE}, if it is there).",
-            show_default=False,
-            metavar="FILE",
+        _option(
+            _SYNTH, "FILE", f"Settings file with facts of further instruments (default: {CONFIG_FILE}, if it is there)."
         ),
     ] = None,
 ) -> None:

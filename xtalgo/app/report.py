@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 import attrs
 import numpy as np
 from attrs import frozen
-from rich import box
 from rich.table import Table
 
 from xtalgo.app.config import Settings
@@ -136,7 +135,7 @@ def _strategy_line(file: str, strategy: Strategy, pins: Mapping[str, str]) -> st
         return f"{text} -> {pins[value]}" if isinstance(value, str) and pins.get(value, value) != value else text
 
     listing = ", ".join(f"{name}={shown(value)}" for name, value in values)
-    return f"{type(strategy).__name__}({listing}), {file}"
+    return f"{type(strategy).__name__}({listing}) in {file}"
 
 
 def _commission(played: Played) -> str:
@@ -170,7 +169,7 @@ def _recording_rows(played: Played) -> list[Row]:
     pinned = [f"{name} -> {found}" for name, found in played.pins.items() if name != found]
     if pinned:
         rows.append(("pinned", ", ".join(pinned)))
-    rows.append(("skipped rows", _reasons(recording.skipped) or "none"))
+    rows.append(("skipped rows", _listed(recording.skipped) or "none"))
     if recording.crossed:
         rows.append(
             ("crossed", f"{_count(recording.crossed, 'quote')} with the ask below the bid; nothing fills on them")
@@ -219,15 +218,14 @@ def show_result(screen: Screen, played: Played, result: Result, seconds: float, 
 
 
 def _result_table(result: Result, seconds: float) -> Table:
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 1))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold", style="dim")
-    statuses = Counter(order.status for order in result.order_book)
-    ended = {str(status): statuses[status] for status in _ENDED if statuses[status]}
+    states = Counter(str(order.status) for order in result.order_book if order.status not in _UNSENT)
     for label, value, remark in (
         ("quotes", f"{result.quotes:,}", f"{result.quotes / seconds:,.0f} a second, {seconds:.2f} s"),
-        ("orders", f"{result.orders:,}", _listed(ended)),
+        ("orders", f"{result.orders:,}", _listed(dict(states.most_common()))),
         ("fills", f"{len(result.fills):,}", f"{sum(fill.quantity for fill in result.fills):,} contracts"),
         ("round trips", f"{len(result.round_trips):,}", "positions from flat to flat"),
         ("", "", ""),
@@ -246,11 +244,11 @@ def _result_table(result: Result, seconds: float) -> Table:
         ("longest wait", f"{result.longest_token_wait:.2f} s", "for a token to send a request"),
         ("denials", f"{sum(result.denials.values()):,}", _listed(result.denials)),
     ):
-        table.add_row(label, value, remark)
+        table.add_row("  " + label, value, remark)
     return table
 
 
-_ENDED = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
+_UNSENT = (OrderStatus.DRAFT, OrderStatus.DENIED)
 
 
 def _no_trades(played: Played, result: Result) -> str:
@@ -339,10 +337,6 @@ def _count(count: int, what: str) -> str:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-
-
-def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 

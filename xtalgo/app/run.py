@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -109,8 +110,8 @@ def _play(played: report.Played) -> tuple[Result, float]:
     with progress("replaying") as tell:
         on_progress: Callable[[int], None] | None = None
         if tell is not None:
-            told = tell
-            on_progress = lambda done: told(done, len(table))  # noqa: E731
+            tell(0, len(table))
+            on_progress = partial(_tell_all, tell, len(table))
         began = time.perf_counter()
         try:
             result = replay(
@@ -122,6 +123,10 @@ def _play(played: report.Played) -> tuple[Result, float]:
             raise blame(ended, strategies) from None
         seconds = time.perf_counter() - began
     return result, max(seconds, 1e-9)
+
+
+def _tell_all(tell: Callable[[int, int], None], total: int, done: int) -> None:
+    tell(done, total)
 
 
 @contextmanager

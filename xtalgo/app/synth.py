@@ -7,13 +7,14 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.instruments import Contract, ContractBook
 
-__all__ = ["SOURCE", "SynthPlan", "Written", "next_session_day", "write_sessions"]
+__all__ = ["SOURCE", "SynthPlan", "Written", "next_session_day", "parse_day", "split_names", "write_sessions"]
 
 SOURCE = "xtalgo synth"
 """What the files say of where they come from."""
@@ -76,7 +77,8 @@ class SynthPlan:
 
     def path(self, contract: Contract, day: dt.date) -> Path:
         """The file of one instrument and session."""
-        return self.out / f"{re.sub(r'[^\w .-]', '_', contract.name)} {day}.parquet"
+        name = re.sub(r"[^\w .-]", "_", contract.name)
+        return self.out / f"{name} {day}.parquet"
 
 
 @frozen
@@ -100,7 +102,9 @@ def write_sessions(plan: SynthPlan, book: ContractBook, *, force: bool = False) 
     from xtalgo.sim.profile import specs_for
 
     contracts = plan.contracts(book)
-    market = SyntheticMarket(plan.seed, specs_for([contract.name for contract in contracts], book), plan.start)
+    # Any: mypy cannot see through attrs' ``converter=tuple``.
+    specs: Any = specs_for([contract.name for contract in contracts], book)
+    market = SyntheticMarket(plan.seed, specs, plan.start)
     taken = [plan.path(contract, day) for day in plan.days() for contract in contracts]
     taken = [path for path in taken if path.exists()]
     if taken and not force:

@@ -14,7 +14,7 @@ from attrs import define, field
 from xtalgo.engine.brackets import Exits, ExitsHost, Plan
 from xtalgo.engine.ledger import Book
 from xtalgo.engine.orders import Order
-from xtalgo.engine.risk import Denial, Exposure
+from xtalgo.engine.risk import Denial, Exposure, RiskGate
 from xtalgo.engine.series import Series
 from xtalgo.model.events import Fill
 from xtalgo.model.instruments import Contract
@@ -58,6 +58,7 @@ class Desk:
     series: Series
     book: Book
     exits: Exits
+    gate: RiskGate
     orders: list[Order] = field(factory=list)
     """Open orders that are not engine-owned exits, drafts included."""
     plans: dict[str, Plan] = field(factory=dict)
@@ -105,8 +106,7 @@ class Desk:
         """Send a draft through the gate and, unless exits must make room first, on to the queue."""
         if order.is_done:
             return None
-        denial = self.host.gate(self, order.side * order.quantity, order)
-        if denial is not None:
+        if not self.gate.is_open and (denial := self.host.gate(self, order.side * order.quantity, order)) is not None:
             self.host.deny(order, denial)
             self.orders.remove(order)
             return denial
@@ -124,8 +124,9 @@ class Desk:
         self.goal = quantity
         self._goal_denied = ""
         self._tried = None
-        for other in self._resting_entries():
-            self.host.cancel(other)
+        if len(self.orders) > (order is not None):
+            for other in self._resting_entries():
+                self.host.cancel(other)
         if order is not None and (denial := self.place(order)) is not None:
             self._goal_refused(denial, order.side * order.quantity)
 
@@ -259,7 +260,7 @@ class Desk:
         under_way = self.under_way()
         delta = goal - self.book.position - under_way
         if not delta:
-            if not under_way and not self._resting_entries():
+            if not under_way and not (self.orders and self._resting_entries()):
                 self.goal = None
             return
         if self._wait_to_retry():

@@ -95,7 +95,7 @@ class Engine:
         self.feeds = Feeds(contracts, pin, make_series)
         self.bars = BarMaker(self.feeds, self._schedule)
         self._out: list[Command] = []
-        self._wishes: list[Callable[[], None]] = []
+        self._wishes: list[tuple[Callable[[], object], Desk | None]] = []
         self._dirty: dict[int, Desk] = {}
         self._desks: dict[tuple[str, str, str], Desk] = {}
         self._notices: list[Order] = []
@@ -160,7 +160,7 @@ class Engine:
             handler(event)
         except Exception as error:
             self._fail(error)
-        return self._settle()
+        return self._settle() if self._wishes or self._dirty or self._out else _NOTHING
 
     def feed(self, quotes: Iterable[Quote]) -> list[Command]:
         """Take quotes, one turn each, until one leaves something to be done; the rest stay in the iterator.
@@ -188,7 +188,7 @@ class Engine:
                     break
         except Exception as error:
             self._fail(error)
-        return self._settle()
+        return self._settle() if wishes else _NOTHING
 
     @property
     def due(self) -> Ns:
@@ -236,10 +236,10 @@ class Engine:
                 seat.check_parameters()
             wishes = self._wishes[:]
             self._wishes.clear()
-            for wish in wishes:
+            for wish, desk in wishes:
                 wish()
-        if not (self._dirty or self._out):
-            return _NOTHING
+                if desk is not None:
+                    self._dirty[id(desk)] = desk
         while self._dirty:
             desks = list(self._dirty.values())
             self._dirty.clear()
@@ -396,12 +396,12 @@ class Engine:
 
     def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
         """Ask the risk gate about a change of a desk's position."""
-        seat = self.seats[desk.owner]
-        if seat.gate.is_open:
+        if desk.gate.is_open:
             return None
+        seat = self.seats[desk.owner]
         prices = () if order is None else (order.limit_price, order.stop_price)
         opened = sum(other.is_open and other is not order for held in seat.desks.values() for other in held.orders)
-        return seat.gate.check(
+        return desk.gate.check(
             self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
         )
 
@@ -414,7 +414,7 @@ class Engine:
 
     def passed(self, desk: Desk, order: Order) -> None:
         """Queue an order that passed the gate."""
-        self.seats[desk.owner].gate.passed(self.now)
+        desk.gate.passed(self.now)
         against = order.side * desk.book.position < 0
         self.submit(order, reduces=against and desk.exposure(order).reduces(order.side * order.quantity))
 
@@ -462,15 +462,15 @@ class Engine:
         series = self.feeds.of(instrument)
         book = self.ledger.book(seat.name, account, series.contract)
         exits = Exits(self, seat.name, account, series.contract)
-        desk = Desk(self, seat.name, account, series.contract, series, book, exits)
+        desk = Desk(self, seat.name, account, series.contract, series, book, exits, seat.gate)
         self._desks[seat.name, account, instrument] = desk
         if self._watches_loss:
             self._losses.watch(instrument)
         return desk
 
-    def wish(self, act: Callable[[], None]) -> None:
-        """Do something at the end of this turn."""
-        self._wishes.append(act)
+    def wish(self, act: Callable[[], object], desk: Desk | None = None) -> None:
+        """Do something at the end of this turn, and bring a desk in line after it."""
+        self._wishes.append((act, desk))
 
     def _schedule(self, when: Ns, run: Callable[[], None]) -> None:
         # By way of a wish, so that the driver looks at ``due`` again before the next quote.
@@ -480,8 +480,7 @@ class Engine:
         self._decide("lock", seat.name, account)
         for (held_in, _), desk in seat.desks.items():
             if held_in == account:
-                self.wish(desk.cancel_entries)
-                self.wish(partial(self.touch, desk))
+                self.wish(desk.cancel_entries, desk)
 
 
 _NOTHING: list[Command] = []

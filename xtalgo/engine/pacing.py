@@ -201,11 +201,13 @@ class PacingQueue(Generic[T]):
 
     def pop(self, now: Ns) -> Entry[T] | None:
         """The next item, with its token taken; None when nothing waits or no token is there."""
-        head = self._head()
-        leave = RESERVE if head is not None and head.lane >= Lane.STATUS else 0
-        if head is None or not self.bucket.take(now, leave=leave, eager=head.lane is Lane.REDUCE):
+        head = self._head() if self.waiting else None
+        if head is None:
             return None
-        self._lanes[head.lane].popleft()
+        lane = head.lane
+        if not self.bucket.take(now, leave=RESERVE if lane >= Lane.STATUS else 0, eager=lane is Lane.REDUCE):
+            return None
+        self._lanes[lane].popleft()
         self._forget(head)
         self.sent += 1
         self.longest_wait = max(self.longest_wait, now - head.queued)

@@ -118,16 +118,15 @@ class RiskGate:
     limits: RiskLimits = field(factory=RiskLimits)
     state: TradingState = TradingState.ACTIVE
     cause: str = ""
-    _unlimited: bool = field(
-        init=False, default=Factory(lambda self: self.limits == RiskLimits(), takes_self=True), repr=False
-    )
+    is_open: bool = field(init=False, default=Factory(lambda self: self.limits == RiskLimits(), takes_self=True))
+    """Whether everything passes: no limit is set and the state is ACTIVE (without a limit nothing is locked)."""
     _passed: deque[Ns] = field(factory=deque)
     _locked: set[str] = field(factory=set)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether everything passes: no limit is set, nothing is locked, and the state is ACTIVE."""
-        return self._unlimited and self.state is TradingState.ACTIVE and not self._locked
+    def restrict(self, state: TradingState, cause: str) -> None:
+        """Enter a state; ``cause`` is for people."""
+        self.state, self.cause = state, cause
+        self.is_open = state is TradingState.ACTIVE and self.limits == RiskLimits()
 
     def lock(self, account: str) -> None:
         """The day's loss of an account reached its limit."""

@@ -307,8 +307,7 @@ class Seat:
         """Open nothing more in this run: entries are cancelled, targets dropped, exits kept."""
 
         def act() -> None:
-            self.gate.state = TradingState.HALTED
-            self.gate.cause = reason
+            self.gate.restrict(TradingState.HALTED, reason)
             for desk in self.desks.values():
                 desk.cancel_entries()
                 self.engine.touch(desk)
@@ -321,9 +320,8 @@ class Seat:
             raise StrategyError(f"order {order.id} belongs to {order.owner}, not to {self.name}")
         return self.desk(order.instrument, order.account)
 
-    def _wish(self, desk: Desk, act: Callable[[], None]) -> None:
-        self.engine.wish(act)
-        self.engine.wish(partial(self.engine.touch, desk))
+    def _wish(self, desk: Desk, act: Callable[[], object]) -> None:
+        self.engine.wish(act, desk)
 
     # --- time and notes ------------------------------------------------------------------------------------------
 

@@ -116,65 +116,69 @@ class Replay:
     def _play(self, start: int, stop: int) -> None:
         stamps = self.table.stamps(start, stop)
         quotes = iter(self.table.quotes(start, stop))
+        engine, exchange, queue, timers = self.engine, self.exchange, self.queue, self.engine.timers
         size, done = stop - start, 0
         while done < size:
-            due = self._due()
+            due = timers.due
+            if exchange.due < due:
+                due = exchange.due
+            if queue.waiting:
+                due = min(due, queue.due(engine.now))
+            if due <= stamps[done]:
+                self._advance(due)
+                continue
             reach = bisect_left(stamps, due, done)
             if self._wants_pnl:
-                reach = min(reach, bisect_left(stamps, self._told_pnl + SECOND_NS, done))
-            if reach > done:
-                batch: Iterable[Quote] = islice(quotes, reach - done)
-                if self.exchange.resting:
-                    batch = self.exchange.watch(batch)
-                self._send(self.engine.feed(batch))
-                done = size - length_hint(quotes)
-            elif due <= stamps[done]:
-                self._advance(due)
-            else:
-                self._tell_pnl(stamps[done])
+                if stamps[done] >= self._told_pnl + SECOND_NS:
+                    self._tell_pnl(stamps[done])
+                    continue
+                reach = bisect_left(stamps, self._told_pnl + SECOND_NS, done, reach)
+            batch: Iterable[Quote] = islice(quotes, reach - done)
+            if exchange.resting:
+                batch = exchange.watch(batch)
+            commands = engine.feed(batch)
+            if commands:
+                self._send(commands)
+            done = size - length_hint(quotes)
 
     # --- what happens between quotes -----------------------------------------------------------------------------
 
-    def _due(self) -> Ns:
-        due = self.engine.timers.due
-        if self.exchange.due < due:
-            due = self.exchange.due
-        if self.queue.waiting:
-            due = min(due, self.queue.due(self.engine.now))
-        return due
-
     def _advance(self, now: Ns) -> None:
-        if self.engine.due <= now:
+        """Let what is due at ``now`` happen: timers, or else the queue, or else the venue."""
+        if self.engine.timers.due <= now:
             self._send(self.engine.handle(Tick(now)))
-        else:
-            self._advance_venue(now)
-
-    def _advance_venue(self, now: Ns) -> None:
-        if self.queue.waiting and self.queue.due(now) <= now:
+        elif self.queue.waiting and self.queue.due(now) <= now:
+            for command in self.queue.expired(now):
+                self._send(self.engine.handle(Stale(now, command)))
             self._release(now)
         else:
-            for report in self.exchange.advance(now):
-                self._send(self.engine.handle(report))
+            self._hear(now)
+
+    def _hear(self, now: Ns) -> None:
+        for report in self.exchange.advance(now):
+            commands = self.engine.handle(report)
+            if commands:
+                self._send(commands)
+
+    def _send(self, commands: list[Command]) -> None:
+        """Queue commands, and let out at once what there are tokens for."""
+        queue, now = self.queue, self.engine.now
+        for command in commands:
+            if isinstance(command, Withdraw):
+                queue.remove(command.key)
+            else:
+                slot = slot_of(command)
+                queue.push(command, slot.lane, now, ttl=slot.ttl, key=slot.key)
+        if queue.waiting:
+            self._release(now)
 
     def _release(self, now: Ns) -> None:
-        for command in self.queue.expired(now):
-            self._send(self.engine.handle(Stale(now, command)))
-        entry = self.queue.pop(now)
-        if entry is not None:
+        while (entry := self.queue.pop(now)) is not None:
             # Released is handled in the same breath, so that nothing that left can be withdrawn.
             follow = self.engine.handle(Released(now, entry.item, now - entry.queued))
             self.exchange.submit(entry.item, now)
-            self._send(follow)
-
-    def _send(self, commands: list[Command]) -> None:
-        if not commands:
-            return
-        for command in commands:
-            if isinstance(command, Withdraw):
-                self.queue.remove(command.key)
-            else:
-                slot = slot_of(command)
-                self.queue.push(command, slot.lane, self.engine.now, ttl=slot.ttl, key=slot.key)
+            if follow:
+                self._send(follow)
 
     def _drain(self) -> None:
         """Let what is on its way when the recording ends arrive and be seen; timers and new quotes there are none."""
@@ -183,7 +187,12 @@ class Replay:
             due = min(self.queue.due(self.engine.now), self.exchange.in_flight_due())
             if due > last:
                 return
-            self._advance_venue(due)
+            if self.queue.due(due) <= due:
+                for command in self.queue.expired(due):
+                    self._send(self.engine.handle(Stale(due, command)))
+                self._release(due)
+            else:
+                self._hear(due)
 
     def _tell_pnl(self, now: Ns) -> None:
         self._told_pnl = now

@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
-from attrs import frozen
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from xtalgo.engine.engine import Engine
-from xtalgo.engine.ledger import MICRO, Ledger
+from xtalgo.engine.ledger import MICRO, Book
 from xtalgo.engine.orders import Anomaly, Order
 from xtalgo.engine.pacing import PacingQueue
 from xtalgo.engine.seat import Note
@@ -36,8 +37,7 @@ PAUSE: Final[Ns] = 15 * MINUTE_NS
 """A gap between quotes longer than this is no time at which one could be in the market."""
 
 
-@frozen
-class RoundTrip:
+class RoundTrip(msgspec.Struct, frozen=True):
     """One position from flat to flat; a reversal ends one and begins the next. ``pnl`` is dollars net of fees."""
 
     owner: str
@@ -99,28 +99,24 @@ class Result:
 
 def digest_of(decisions: Iterable[str], fills: Iterable[Fill]) -> str:
     """SHA-256 over decisions, then fills, one line each."""
-    sha = hashlib.sha256()
-    for line in decisions:
-        sha.update(line.encode() + b"\n")
-    for fill in fills:
-        line = (
-            f"{fill.executed} {fill.order_id} {fill.instrument} {fill.side:+d} {fill.quantity} {fill.price} {fill.fee}"
-        )
-        sha.update(line.encode() + b"\n")
-    return sha.hexdigest()
+    lines = list(decisions)
+    lines += [
+        f"{fill.executed} {fill.order_id} {fill.instrument} {fill.side:+d} {fill.quantity} {fill.price} {fill.fee}"
+        for fill in fills
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def summarize(
     engine: Engine, executions: Sequence[Fill], queue: PacingQueue[Any], table: QuoteTable, contracts: ContractBook
 ) -> Result:
     """Work out the result of a replay that has ended."""
-    ledger, trips = _round_trips(engine, executions, contracts)
-    realized = sum(book.money(book.realized) for book in ledger.books.values())
-    fees = sum(book.fees for book in ledger.books.values()) / MICRO
+    trips, realized, books = _round_trips(engine, executions, contracts)
+    fees = sum(round(fill.fee * MICRO) for fill in executions) / MICRO
     open_pnl = 0.0
-    for book in ledger.books.values():
+    for book in books:
         quote = engine.feeds.of(book.contract.name).quote
-        if book.position and quote is not None:
+        if quote is not None:
             open_pnl += book.money(book.open_pnl(_mark(book.contract, quote.bid, quote.ask, book.position)))
     curve = _equity(executions, table, contracts)
     sharpe, sampling = _sharpe(curve)
@@ -161,31 +157,61 @@ def _mark(contract: Contract, bid: float, ask: float, position: int) -> int:
     return contract.to_ticks(low if position > 0 else high)
 
 
-def _round_trips(engine: Engine, executions: Sequence[Fill], contracts: ContractBook) -> tuple[Ledger, list[RoundTrip]]:
-    """The books after all executions, and the round trips made on the way."""
-    ledger = Ledger()
-    opened: dict[int, tuple[Ns, int, int]] = {}
+@define(eq=False)
+class _Episode:
+    """One position from flat on: its fills so far, in exact ticks."""
+
+    opened: Ns
+    position: int = 0
+    ticks: int = 0
+    """What came in less what went out, in ticks times contracts: the P&L once the position is flat."""
+    fees: float = 0.0
+    fills: list[tuple[int, int]] = field(factory=list)
+    """Signed quantity and price in ticks."""
+
+    def take(self, change: int, ticks: int, fee: float) -> None:
+        self.position += change
+        self.ticks -= change * ticks
+        self.fees += fee
+        self.fills.append((change, ticks))
+
+
+def _round_trips(
+    engine: Engine, executions: Sequence[Fill], contracts: ContractBook
+) -> tuple[list[RoundTrip], float, list[Book]]:
+    """The round trips; realised P&L in dollars before fees; the books of positions that are still open."""
+    orders = engine.blotter.orders
+    running: dict[tuple[str, str, str], _Episode] = {}
     trips: list[RoundTrip] = []
+    realized = 0.0
     for fill in executions:
-        owner = engine.blotter.orders[fill.order_id].owner
+        key = (orders[fill.order_id].owner, fill.account, fill.instrument)
         contract = contracts.contract(fill.instrument)
-        book = ledger.book(owner, fill.account, contract)
         ticks = contract.to_ticks(fill.price)
-        change = fill.side * fill.quantity
-        while change:
-            if not book.position:
-                opened[id(book)] = (fill.executed, book.realized, book.fees)
+        change, fee = fill.side * fill.quantity, fill.fee
+        episode = running.get(key)
+        if episode is not None and abs(change) >= abs(episode.position) and change * episode.position < 0:
             # A fill that reverses is booked in two parts, so that each round trip bears its own fees.
-            part = change
-            if book.position * change < 0 and abs(change) > abs(book.position):
-                part = -book.position
-            book.trade(part, ticks, fill.fee * abs(part) / fill.quantity)
-            change -= part
-            if not book.position:
-                since, realized, fees = opened.pop(id(book))
-                pnl = book.money(book.realized - realized) - (book.fees - fees) / MICRO
-                trips.append(RoundTrip(owner, fill.account, fill.instrument, since, fill.executed, pnl))
-    return ledger, trips
+            part = -episode.position
+            episode.take(part, ticks, fee * part / change)
+            change, fee = change - part, fee - fee * part / change
+            gross = episode.ticks * contract.tick_value
+            realized += gross
+            trips.append(RoundTrip(*key, episode.opened, fill.executed, gross - episode.fees))
+            del running[key]
+            episode = None
+        if change:
+            if episode is None:
+                episode = running[key] = _Episode(fill.executed)
+            episode.take(change, ticks, fee)
+    books = []
+    for (_, _, instrument), episode in running.items():
+        book = Book(contracts.contract(instrument))
+        for change, ticks in episode.fills:
+            book.trade(change, ticks)
+        realized += book.money(book.realized)
+        books.append(book)
+    return trips, realized, books
 
 
 def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBook) -> EquityCurve:
@@ -201,7 +227,7 @@ def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBo
     for (name, fills), quoted in zip(by_instrument.items(), stamps, strict=True):
         contract = contracts.contract(name)
         changes = np.array([0] + [fill.side * fill.quantity for fill in fills], np.int64)
-        ticks = np.array([0] + [contract.to_ticks(fill.price) for fill in fills], np.int64)
+        ticks = np.append(0, contract.ticks_of(np.array([fill.price for fill in fills])))
         paid = np.cumsum([0.0] + [fill.fee for fill in fills])
         position, cost = np.cumsum(changes), np.cumsum(changes * ticks)
         done = np.searchsorted(np.array([fill.executed for fill in fills], np.int64), quoted, side="right")
@@ -221,11 +247,12 @@ def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBo
 
 def _merged(table: QuoteTable, names: list[str]) -> NDArray[np.int64]:
     """The stamps at which any of some instruments was quoted, ascending, each once."""
-    ts = table.ts[table.order]
+    ts: NDArray[np.int64] = table.ts[table.order]
     if len(names) < len(table.instruments):
         numbers = [table.instruments.index(name) for name in names]
         ts = ts[np.isin(table.codes(0, len(table)), numbers)]
-    return ts[np.append(np.diff(ts) != 0, True)]
+    last_of_stamp = np.append(np.diff(ts) != 0, True)
+    return np.asarray(ts[last_of_stamp], dtype=np.int64)
 
 
 def _sharpe(curve: EquityCurve) -> tuple[float | None, str]:
