@@ -367,6 +367,6 @@ def _belongs(name: str, names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``, did you mean 'x'?`` for the nearest of some names, or nothing when none is near."""
+    """`` (did you mean 'x'?)`` for the nearest of some names, or nothing when none is near."""
     found = difflib.get_close_matches(name, list(names), n=1)
-    return f", did you mean {found[0]!r}?" if found else ""
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -122,7 +122,7 @@ def _near_file(path: Path) -> str:
     except OSError:
         return ""
     found = difflib.get_close_matches(path.name, names, n=1)
-    return f", did you mean {path.parent / found[0]}?" if found else ""
+    return f" (did you mean '{path.parent / found[0]}'?)" if found else ""
 
 
 def import_file(path: Path) -> ModuleType:

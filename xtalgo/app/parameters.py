@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import math
 import types
@@ -23,7 +24,7 @@ def convert(text: str, hint: Any) -> Any:
     """The value of an annotated parameter that ``text`` stands for; ValueError when it stands for none.
 
     Knows ``int``, ``float`` (finite), ``str``, ``bool``, ``Literal``, enums (by name or value), ``X | None``, unions,
-    tuples written ``a,b``, and what msgspec can make of a string (dates, times, ``Decimal``, ``UUID``).
+    tuples written ``a,b``, ISO dates and times, and what msgspec can make of a string (``Decimal``, ``UUID``, ...).
     """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
@@ -45,6 +46,8 @@ def convert(text: str, hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         by_value = {str(member.value).lower(): member for member in hint}
         return _choice(text.lower(), by_value | {member.name.lower(): member for member in hint})
+    if hint in (dt.date, dt.time, dt.datetime):
+        return hint.fromisoformat(text.strip())
     return _other(text, hint)
 
 

@@ -206,15 +206,20 @@ def show_result(screen: Screen, played: Played, result: Result, seconds: float, 
     if table:
         screen.text("Results", "bold")
         screen.show(_result_table(result, seconds))
+        screen.text("")
         screen.text(f"  digest  {result.digest}")
         screen.text("")
     if not result.fills:
         screen.text(_no_trades(played, result), "bold yellow")
+        screen.text("")
     notes = [f"{_moment(note.ts)} {note.strategy}: {note.text}{_facts(note.facts)}" for note in result.notes]
     anomalies = [f"{_moment(one.ts)} {one.order_id}: {one.text}" for one in result.anomalies]
     for title, lines in (("Notes", notes), ("Anomalies: what the venue said that did not fit", anomalies)):
         if lines:
-            screen.section(title, [("", line) for line in _some(lines)])
+            screen.text(title, "bold")
+            for line in _some(lines):
+                screen.text(f"  {line}")
+            screen.text("")
 
 
 def _result_table(result: Result, seconds: float) -> Table:
@@ -270,8 +275,8 @@ def _no_trades(played: Played, result: Result) -> str:
                 f"recording has of {listing}. Use a longer recording or a shorter lookback."
             )
     return (
-        f"No trades: no order was placed. The strategies heard {listing}; do their parameters fit these quotes, and is "
-        "there enough of them to warm up?"
+        f"No trades: no order was placed. The strategies heard {listing}; do their parameters fit these quotes, and "
+        "are there enough of them to warm up?"
     )
 
 

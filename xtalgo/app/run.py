@@ -71,8 +71,8 @@ def run(request: Request) -> None:
         )
         strategies = load_strategies(files, request.names, request.parameters)
         inputs = quote_files(recordings)
-        sources = [Path(file) for file, _ in strategies]
-        write_fills = stack.enter_context(_fills_writer(request.fills, [*inputs, *sources]))
+        read = [*inputs, *(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
+        write_fills = stack.enter_context(_fills_writer(request.fills, read))
         with progress("reading") as tell:
             recording = load_recording(inputs, settings.contracts, sort=request.sort, on_progress=tell)
         pins = _pin(strategies, settings, recording.table.instruments)
@@ -83,6 +83,8 @@ def run(request: Request) -> None:
         result, seconds = _play(played)
         write_fills(result.fills)
         report.show_result(screen, played, result, seconds, table=not request.json)
+        if request.fills is not None:
+            screen.text(f"Fills written to {request.fills}")
     if request.json:
         out.write(report.as_json(recording, result, seconds) + "\n")
     out.flush()

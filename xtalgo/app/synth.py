@@ -20,13 +20,15 @@ SOURCE = "xtalgo synth"
 """What the files say of where they come from."""
 
 _MOST_SESSIONS = 1_000
+_ANY = 2**63 - 1
 
 
-def _at_least(least: int, most: int = 2**63 - 1) -> Callable[[object, object, int], None]:
+def _at_least(least: int, most: int = _ANY) -> Callable[[object, object, int], None]:
     def check(_instance: object, attribute: object, value: int) -> None:
         if not least <= value <= most:
             name = getattr(attribute, "name", "value")
-            raise ConfigError(f"--{name} must be from {least:,} to {most:,}, not {value}")
+            limit = "" if most == _ANY else f" to {most:,}"
+            raise ConfigError(f"--{name} is a whole number from {least}{limit}, not {value}")
 
     return check
 

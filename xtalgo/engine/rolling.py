@@ -204,7 +204,7 @@ def _integers(x: Ticks) -> tuple[Ints, int]:
     _one_dimensional(x)
     if x.dtype == _FLOAT64:
         if len(x) <= _BLOCK:
-            return _half_ticks(x), 2
+            return _half_ticks_once(x), 2
         ints = np.empty(len(x), dtype=np.int64)
         for start in range(0, len(x), _BLOCK):
             ints[start : start + _BLOCK] = _half_ticks(x, start)
@@ -214,6 +214,20 @@ def _integers(x: Ticks) -> tuple[Ints, int]:
     if x.dtype.itemsize > 4 and np.count_nonzero(x.astype(np.int32) != x):
         raise _unfit(x)
     return x.astype(np.int64, copy=False), 1
+
+
+_doubled: list[NDArray[Any]] = []
+"""The last read-only column that was doubled, and its doubles: a signal asks for several kernels of one column."""
+
+
+def _half_ticks_once(x: NDArray[Any]) -> Ints:
+    """``_half_ticks`` of a whole column, kept while the next kernel is given the very same read-only array."""
+    if _doubled and _doubled[0] is x:
+        return _doubled[1]
+    ints = _half_ticks(x)
+    if not x.flags.writeable:
+        _doubled[:] = x, ints
+    return ints
 
 
 def _half_ticks(x: NDArray[Any], start: int = 0) -> Ints:

@@ -1,0 +1,46 @@
+"""A folder of its own for each test, recordings and strategies in it, and the command line in this process."""
+
+import os
+from pathlib import Path
+
+import pytest
+from app.support import BUYER, Outcome, Xtalgo, quotes_text, write
+
+from xtalgo.app.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and no settings from the environment."""
+    for name in list(os.environ):
+        if name.startswith("XTALGO_"):
+            monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "COLUMNS", "PYTHONIOENCODING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def xtalgo(capsys: pytest.CaptureFixture[str]) -> Xtalgo:
+    """Runs a command line in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def es(folder: Path) -> Path:
+    """A recording of ES 06-26."""
+    return write(folder, "es.csv", quotes_text())
+
+
+@pytest.fixture
+def buyer(folder: Path) -> Path:
+    """A strategy that buys at the fifth quote and closes at the twentieth."""
+    return write(folder, "buyer.py", BUYER)
