@@ -1,8 +1,11 @@
 """Help, version, and the program as a process of its own on consoles of any encoding."""
 
 import os
+import re
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,9 +77,39 @@ def test_consoles_of_any_encoding(folder: Path, es: Path, encoding: str) -> None
     text = done.stdout.decode(encoding)
     assert f"in {name}".encode(encoding, "backslashreplace") in done.stdout
     assert "Results" in text
-    help_text = _process("run", "--help", PYTHONIOENCODING=encoding)
-    assert help_text.returncode == 0
-    assert b"Exit codes" in help_text.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_help_on_consoles_of_any_encoding(encoding: str) -> None:
+    done = _process("run", "--help", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "Exit codes" in done.stdout.decode(encoding)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_of_80_columns(es: Path, buyer: Path) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "xtalgo", "run", str(buyer), "--replay", str(es)]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(ours, 65_536):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "\x1b[1mResults" in text
+    assert "replaying" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert max(len(line.rstrip()) for line in re.split(r"[\r\n]+", plain)) <= 80
+    assert "  commission      ES $2.90 a contract and side, assumed by root; --commission" in plain
 
 
 def test_errors_of_a_process(folder: Path, es: Path) -> None:
@@ -84,4 +117,3 @@ def test_errors_of_a_process(folder: Path, es: Path) -> None:
     done = _process("run", "raiser.py", "--replay", str(es))
     assert done.returncode == 3
     assert done.stderr.decode().splitlines()[0] == "xtalgo: raiser.py:12: Raiser: ZeroDivisionError: division by zero"
-    assert _process("run", "raiser.py").returncode == 2

@@ -101,6 +101,13 @@ def test_a_strategys_instrument_must_be_in_the_recording(xtalgo: Xtalgo, folder:
         assert xtalgo("run", buyer, "--replay", "two.csv", "-p", f"instrument={spelling}").code == 0
 
 
+def test_an_instrument_parameter_must_name_one(xtalgo: Xtalgo, es: Path, folder: Path) -> None:
+    write(folder, "none.py", BUYER.replace('instrument: Instrument = "ES"', "instrument: Instrument | None = None"))
+    error = xtalgo("run", "none.py", "--replay", es).error
+    assert "Buyer.instrument is None, no instrument; give one with -p instrument=NAME" in error
+    assert xtalgo("run", "none.py", "--replay", es, "-p", "instrument=ES").code == 0
+
+
 def test_further_instruments_come_from_the_settings_file(xtalgo: Xtalgo, folder: Path, buyer: Path) -> None:
     write(folder, "foo.csv", quotes_text(60, "FOO"))
     command = ["run", buyer, "--replay", "foo.csv", "-p", "instrument=FOO", "--fills", "fills.csv"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from xtalgo.engine.ledger import NANO, Book, Ledger
 from xtalgo.model.events import Fill
-from xtalgo.model.instruments import ContractBook
+from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.roots import ROOTS
 from xtalgo.model.types import Side
 
@@ -22,7 +22,7 @@ trades = st.lists(st.tuples(changes, st.integers(-50, 50) | st.integers(1, 200_0
 marks = st.integers(-50, 200_000)
 
 
-def book(*trades: tuple[int, float], contract=ES) -> Book:  # noqa: ANN001
+def book(*trades: tuple[int, float], contract: Contract = ES) -> Book:
     """A book after fills of signed contracts at prices in points."""
     made = Book(contract)
     for change, price in trades:

@@ -38,8 +38,6 @@ from xtalgo.model.events import OrderUpdate
 from xtalgo.model.types import Trigger
 from xtalgo.sim.exchange import SimExchange
 
-Terms = tuple[float, float | None, int | None, int | None]
-
 BUY, SELL = Side.BUY, Side.SELL
 
 
@@ -211,7 +209,7 @@ def test_a_market_order_fills_at_the_far_side_and_slips(slippage: int, paid: flo
 
 
 def test_slippage_is_exact_on_a_grid_that_floats_cannot_hold() -> None:
-    # ZN ticks are 1/64 point, 6J's 0.0000005: 1 tick above 0.0067135 is 0.0067140.
+    # A tick of 6J is 0.0000005: one above 0.0067135 is 0.006714.
     venue = Venue()
     venue.place("b", BUY, instrument="6J 06-26")
     assert venue.quote(0.0067130, 0.0067135, instrument="6J 06-26") == [("b", 1, 0.006714)]
@@ -526,7 +524,7 @@ def test_a_triggered_stop_stays_triggered_until_it_is_filled() -> None:
 
 
 def test_the_rest_of_a_marketable_limit_fills_no_worse_than_a_market_order() -> None:
-    """A buy limit at 4802 with the ask at 4800.25 pays what a market order pays, on the second quote as on the first."""
+    """A limit at 4802 with the ask at 4800.25 pays what a market order pays, on the second quote as on the first."""
     venue = Venue()
     venue.place("limit", BUY, 4, limit=4802.0)
     assert venue.quote(4800.0, 4800.25, ask_size=2) == [("limit", 2, 4800.5)]

@@ -97,6 +97,10 @@ def _pin(strategies: Sequence[tuple[str, Strategy]], settings: Settings, held: S
         for name in instrument_parameters(type(strategy)):
             value = getattr(strategy, name)
             for text in value if isinstance(value, tuple) else (value,):
+                if not isinstance(text, str):
+                    raise ConfigError(
+                        f"{type(strategy).__name__}.{name} is {text!r}, no instrument; give one with -p {name}=NAME"
+                    )
                 try:
                     pins[text] = settings.contracts.pin(text, held)
                 except ConfigError as error:

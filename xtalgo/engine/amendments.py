@@ -38,11 +38,11 @@ class _Wish:
 
 @define(eq=False)
 class Amendments:
-    """Keeps what is wanted and what is under way for each order."""
+    """Keeps what is wanted and what is under way for each order; ``wishes`` is empty when that is nothing."""
 
     _blotter: Blotter
     _emit: Callable[[Command], None]
-    _wishes: dict[str, _Wish] = field(factory=dict)
+    wishes: dict[str, _Wish] = field(factory=dict)
 
     def cancel(self, order: Order) -> None:
         """Cancel an open order; one that never left is withdrawn at once."""
@@ -53,9 +53,9 @@ class Amendments:
             self._blotter.step(order, Trigger.DROP, order.created, reason="cancelled before it was sent")
             if queued:
                 self._emit(Withdraw(order.id))
-            self._wishes.pop(order.id, None)
+            self.wishes.pop(order.id, None)
             return
-        wish = self._wishes.setdefault(order.id, _Wish())
+        wish = self.wishes.setdefault(order.id, _Wish())
         if not wish.cancelling:
             wish.cancel = True
             self._blotter.mark(order, cancel=True)
@@ -80,7 +80,7 @@ class Amendments:
                 stop_price if stop_price is not None else order.stop_price,
             )
             return
-        wish = self._wishes.setdefault(order.id, _Wish())
+        wish = self.wishes.setdefault(order.id, _Wish())
         if wish.cancel or wish.cancelling:
             return
         base = wish.change or ChangeOrder(order.id, order.account)
@@ -99,7 +99,7 @@ class Amendments:
 
     def wanted_quantity(self, order: Order) -> int:
         """The total quantity of an order once everything asked for has happened."""
-        wish = self._wishes.get(order.id)
+        wish = self.wishes.get(order.id)
         if wish is not None:
             for change in (wish.change, wish.queued, wish.flying):
                 if change is not None and change.quantity is not None:
@@ -121,16 +121,16 @@ class Amendments:
 
     def released(self, command: Command) -> None:
         """A change left the queue."""
-        if isinstance(command, ChangeOrder) and (wish := self._wishes.get(command.order_id)) is not None:
+        if isinstance(command, ChangeOrder) and (wish := self.wishes.get(command.order_id)) is not None:
             wish.flying, wish.queued = wish.queued or command, None
 
     def progressed(self, order: Order) -> None:
         """The order's status moved: what waited for an answer may go, and nothing more is sent for a done one."""
-        wish = self._wishes.get(order.id)
+        wish = self.wishes.get(order.id)
         if wish is None:
             return
         if order.is_done:
-            del self._wishes[order.id]
+            del self.wishes[order.id]
             if wish.queued is not None:
                 self._emit(Withdraw(slot_of(wish.queued).key))
             if wish.cancelling:
@@ -148,7 +148,7 @@ class Amendments:
         self._answered(order)
 
     def _answered(self, order: Order) -> None:
-        wish = self._wishes.get(order.id)
+        wish = self.wishes.get(order.id)
         if wish is None:
             self._blotter.mark(order, change=False)
             return
@@ -158,7 +158,7 @@ class Amendments:
 
     def cancel_refused(self, order: Order) -> None:
         """The venue refused the cancel. That is no evidence of how the order ended: ask again later if need be."""
-        wish = self._wishes.get(order.id)
+        wish = self.wishes.get(order.id)
         if wish is not None:
             wish.cancelling = False
         self._blotter.mark(order, cancel=False)

@@ -108,6 +108,7 @@ class Engine:
             gate = RiskGate(limits or RiskLimits())
             hears = type(strategy).on_quote is not Strategy.on_quote
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
+        self._seated = list(self.seats.values())
         self._handlers: dict[type, Callable[[Any], None]] = {
             Released: self._on_released,
             Stale: self._on_stale,
@@ -232,7 +233,7 @@ class Engine:
     def _settle(self) -> list[Command]:
         """Carry out the wishes of the turn and bring every desk they touched in line."""
         if self._wishes:
-            for seat in self.seats.values():
+            for seat in self._seated:
                 seat.check_parameters()
             wishes = self._wishes[:]
             self._wishes.clear()
@@ -285,7 +286,8 @@ class Engine:
 
     def _moved(self, order: Order, *, tell: bool = True) -> None:
         """An order's status may have moved: let its amendments, its desk and its strategy know."""
-        self.amendments.progressed(order)
+        if self.amendments.wishes:
+            self.amendments.progressed(order)
         desk = self._desks[order.owner, order.account, order.instrument]
         desk.updated(order)
         self._dirty[id(desk)] = desk
@@ -294,9 +296,10 @@ class Engine:
 
     def _on_released(self, event: Released) -> None:
         command = event.command
-        self.amendments.released(command)
         if isinstance(command, PlaceOrder):
             self.blotter.step(self.blotter.orders[command.order_id], Trigger.SEND, self.now)
+        else:
+            self.amendments.released(command)
 
     def _on_stale(self, event: Stale) -> None:
         if isinstance(event.command, PlaceOrder):
@@ -306,13 +309,14 @@ class Engine:
             self._moved(order)
 
     def _on_update(self, event: OrderUpdate) -> None:
-        order = self._known(event)
+        order = self.blotter.orders.get(event.order_id) or self._known(event)
         if order is None:
             return
         if event.trigger is Trigger.ACCEPT:
             before = order.status
             if self.blotter.step(order, Trigger.ACCEPT, self.now) and order.status is not before:
-                self.amendments.progressed(order)
+                if self.amendments.wishes:
+                    self.amendments.progressed(order)
                 self._tell(order)
         elif self.blotter.step(order, event.trigger, self.now, reason=event.reason):
             self._moved(order)
@@ -337,18 +341,17 @@ class Engine:
             self.wake(self._desk_of(order), self.now + CANCEL_AGAIN)
 
     def _on_fill(self, event: Fill) -> None:
-        order = self._known(event)
+        order = self.blotter.orders.get(event.order_id) or self._known(event)
         if order is None or not self.blotter.book(order, event):
             return
-        desk = self._desk_of(order)
+        desk = self._desks[order.owner, order.account, order.instrument]
         before = desk.book.position
         desk.book.trade(event.side * event.quantity, desk.contract.to_ticks(event.price), event.fee)
         desk.filled(order, event, before)
-        seat = self.seats[order.owner]
         if self._watches_loss:
-            self._losses.check(seat, order.account)
+            self._losses.check(self.seats[order.owner], order.account)
         self._moved(order, tell=False)
-        seat.strategy.on_fill(event)
+        self.seats[order.owner].strategy.on_fill(event)
         self._tell(order)
 
     def _on_pnl(self, event: AccountPnl) -> None:
@@ -414,7 +417,8 @@ class Engine:
 
     def passed(self, desk: Desk, order: Order) -> None:
         """Queue an order that passed the gate."""
-        desk.gate.passed(self.now)
+        if not desk.gate.is_open:
+            desk.gate.passed(self.now)
         against = order.side * desk.book.position < 0
         self.submit(order, reduces=against and desk.exposure(order).reduces(order.side * order.quantity))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from xtalgo.model.commands import CancelOrder, ChangeOrder, PlaceOrder
 from xtalgo.model.types import MILLISECOND_NS, MINUTE_NS, NEVER, SECOND_NS, Ns, Role
@@ -42,8 +42,7 @@ class Lane(enum.IntEnum):
     """Bars and other bulk reads."""
 
 
-@frozen
-class Slot:
+class Slot(NamedTuple):
     """How a command queues: its lane, how long it may wait (None: for ever), and the key that names it."""
 
     lane: Lane
@@ -53,15 +52,13 @@ class Slot:
 
 def slot_of(command: PlaceOrder | ChangeOrder | CancelOrder) -> Slot:
     """The place of an order command in the queue."""
-    match command:
-        case CancelOrder():
-            return Slot(Lane.REDUCE, None, f"{command.order_id}/cancel")
-        case ChangeOrder():
-            return Slot(Lane.PLACE, None, f"{command.order_id}/change")
-        case PlaceOrder():
-            if command.reduces or command.role is not Role.ENTRY:
-                return Slot(Lane.REDUCE, None, command.order_id)
-            return Slot(Lane.PLACE, ENTRY_TTL, command.order_id)
+    if isinstance(command, PlaceOrder):
+        if command.reduces or command.role is not Role.ENTRY:
+            return Slot(Lane.REDUCE, None, command.order_id)
+        return Slot(Lane.PLACE, ENTRY_TTL, command.order_id)
+    if isinstance(command, ChangeOrder):
+        return Slot(Lane.PLACE, None, f"{command.order_id}/change")
+    return Slot(Lane.REDUCE, None, f"{command.order_id}/cancel")
 
 
 class TokenBucket:
@@ -210,7 +207,8 @@ class PacingQueue(Generic[T]):
         self._lanes[lane].popleft()
         self._forget(head)
         self.sent += 1
-        self.longest_wait = max(self.longest_wait, now - head.queued)
+        if now - head.queued > self.longest_wait:
+            self.longest_wait = now - head.queued
         return head
 
     def expired(self, now: Ns) -> list[T]:

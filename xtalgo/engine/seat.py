@@ -192,9 +192,7 @@ class Seat:
     def order_target(self, instrument: str, quantity: int, account: str | None) -> Order | None:
         """Draft what is missing to a position, which then stands as a goal."""
         self._look()
-        if isinstance(quantity, bool) or int(quantity) != quantity:
-            raise StrategyError(f"a target position is a whole number of contracts, not {quantity!r}")
-        target = int(quantity)
+        target = quantity if type(quantity) is int else _target(quantity)
         desk = self.desk(instrument, account)
         if desk.goal == target and not desk.closing:
             return None
@@ -376,6 +374,12 @@ def _whole(what: str, value: Any) -> int:
         value = whole
     if value <= 0:
         raise StrategyError(f"{what} must be a positive whole number, not {value!r}")
+    return int(value)
+
+
+def _target(value: Any) -> int:
+    if isinstance(value, bool | str) or not math.isfinite(value) or int(value) != value:
+        raise StrategyError(f"a target position is a whole number of contracts, not {value!r}")
     return int(value)
 
 

@@ -167,7 +167,7 @@ class SimExchange:
 
     def _close_after(self, now: Ns) -> Ns:
         """When the session that an order arriving now belongs to ends."""
-        if not self._session.contains(now):
+        if not self._session.open <= now < self._session.close:
             self._session = session_at(now)
         return self._session.close
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -124,6 +124,10 @@ class SessionQuotes:
         )
 
 
+def _specs(given: Iterable[MarketSpec]) -> tuple[MarketSpec, ...]:
+    return tuple(given)
+
+
 @define(eq=False)
 class SyntheticMarket:
     """An endless synthetic market of some instruments, one session after the other.
@@ -134,7 +138,7 @@ class SyntheticMarket:
     """
 
     seed: int
-    specs: tuple[MarketSpec, ...] = field(converter=tuple)
+    specs: tuple[MarketSpec, ...] = field(converter=_specs)
     first: dt.date
     _closes: dict[PathSpec, list[float]] = field(factory=dict, init=False, repr=False)
     _common: tuple[int, _Common] | None = field(default=None, init=False, repr=False)

@@ -1,0 +1,61 @@
+"""The example strategies do what their docstrings say."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from app.support import FADE, MOMO, quotes_text, write
+
+from xtalgo import ContractBook, OrderType, Result, replay
+from xtalgo.app.loader import load_strategies, parameters_of
+from xtalgo.data.quotes import load_recording
+
+
+def load(file: str, *p: str) -> Any:
+    ((_, strategy),) = load_strategies([file], (), p)
+    return strategy
+
+
+def played(folder: Path, strategy: Any, count: int = 600) -> Result:
+    path = write(folder, "es.csv", quotes_text(count))
+    return replay(strategy, load_recording([path], ContractBook()).table)
+
+
+def test_momo_is_long_above_short_below_and_holds_at_a_tie() -> None:
+    momo = load(MOMO, "fast=1", "slow=3", "quantity=2")
+    columns = SimpleNamespace(mid=np.array([10.0, 10.0, 13.0, 10.0, 7.0, 10.0, 10.0]))
+    targets = momo.signal(columns)
+    np.testing.assert_array_equal(targets, [np.nan, np.nan, 2, -2, -2, 2, 2])
+    columns.mid[:] = 10.0
+    assert np.isnan(momo.signal(columns)).all()
+    assert momo.lookback == 3
+    assert load(MOMO, "fast=9", "slow=4").lookback == 9
+
+
+def test_momo_follows_a_wave(folder: Path) -> None:
+    result = played(folder, load(MOMO, "instrument=ES", "fast=2", "slow=8"))
+    assert len(result.round_trips) > 20
+    assert {abs(fill.quantity) for fill in result.fills} == {1, 2}
+
+
+def test_fade_has_one_bracketed_trade_at_a_time(folder: Path) -> None:
+    result = played(folder, load(FADE, "length=40", "width=1.2", "stop_loss=5", "take_profit=5"))
+    entries = [order for order in result.order_book if order.parent is None]
+    assert len(entries) > 5
+    assert all(order.type is OrderType.MARKET for order in entries)
+    exits = [order for order in result.order_book if order.parent is not None]
+    assert len(exits) >= 2 * (len(entries) - 1)
+    position = 0
+    for fill in result.fills:
+        position += fill.side * fill.quantity
+        assert abs(position) <= 1
+
+
+def test_the_examples_read_well() -> None:
+    for file in (MOMO, FADE):
+        strategy = load(file)
+        assert sys.modules[type(strategy).__module__].__doc__
+        assert all(info.default is not None for info in parameters_of(type(strategy)))
+        assert len(Path(file).read_text().splitlines()) < 40
