@@ -23,6 +23,7 @@ class Momo(SignalStrategy):
         return max(self.fast, self.slow)
 
     def signal(self, columns: Columns) -> NDArray[np.float64]:
-        gap = rolling.rolling_mean(columns.mid, self.fast) - rolling.rolling_mean(columns.mid, self.slow)
+        mid = columns.mid
+        gap = rolling.rolling_mean(mid, self.fast) - rolling.rolling_mean(mid, self.slow)
         # NaN leaves the position as it is: at a tie there is no reason to pay for leaving.
         return np.where(gap == 0, np.nan, np.sign(gap) * self.quantity)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app.support import MOMO, RAISER, Xtalgo, quotes_text, write
+from app.support import BUYER, MOMO, RAISER, Xtalgo, quotes_text, write
 
 # --- exit code 2 -------------------------------------------------------------------------------------------------
 

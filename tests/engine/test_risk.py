@@ -167,24 +167,26 @@ def test_daily_loss_locks_one_account_until_the_next_day() -> None:
 )
 def test_states(state: TradingState, expected: DenyReason) -> None:
     gate = RiskGate()
-    gate.state = state
-    assert not gate.is_open
+    gate.restrict(state, "")
+    assert (gate.state, gate.is_open) == (state, False)
     assert ask(gate) == Denial(expected, state.value)
-    gate.cause = "the author's wish"
+    gate.restrict(state, "the author's wish")
+    assert gate.cause == "the author's wish"
     assert ask(gate, -1) == Denial(expected, "the author's wish")
+    assert ask(gate, -1, exposure=Exposure(1, 0, 0)) is None
     gate.new_day()
     assert reason(ask(gate)) is expected
-    gate.state = TradingState.ACTIVE
+    gate.restrict(TradingState.ACTIVE, "")
+    assert gate.is_open
     assert ask(gate) is None
 
 
-def test_a_lock_closes_a_gate_without_limits_too() -> None:
-    gate = RiskGate()
-    gate.lock("Sim101")
+def test_a_gate_with_limits_is_never_open_unseen() -> None:
+    gate = RiskGate(RiskLimits(max_position=1))
+    gate.restrict(TradingState.ACTIVE, "")
     assert not gate.is_open
-    assert reason(ask(gate)) is DenyReason.DAILY_LOSS
     gate.new_day()
-    assert gate.is_open
+    assert not gate.is_open
 
 
 def test_every_reason_but_closing_is_the_gates() -> None:
@@ -206,7 +208,7 @@ def test_every_reason_but_closing_is_the_gates() -> None:
         if expected is DenyReason.DAILY_LOSS:
             gate.lock("Sim101")
         elif expected in (DenyReason.REDUCING, DenyReason.HALTED):
-            gate.state = TradingState(expected.value)
+            gate.restrict(TradingState(expected.value), "")
         denial = ask(gate, 2, opened=1, prices=(1.0, None))
         assert reason(denial) is expected
         assert denial is not None
@@ -307,7 +309,9 @@ def test_reducing_orders_pass_always_and_others_by_the_rules(
     gate = RiskGate(limits)
     for _ in range(passed):
         gate.passed(NOW)
-    gate.state = state
+    if state is not TradingState.ACTIVE:
+        gate.restrict(state, "")
+    locked = locked and limits.daily_loss is not None
     if locked:
         gate.lock("Sim101")
     quote = QUOTE if quoted else None

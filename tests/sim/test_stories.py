@@ -147,7 +147,7 @@ def test_trailing_stop_follows_by_change_and_never_falls_back() -> None:
     bought, sold = result.fills
     # The best bid was 4805: the stop followed to 4803 and fills at the bid that reaches it.
     assert (bought.price, sold.price) == (4800.25, 4803.0)
-    assert [line.split()[1] for line in result.decisions] == ["place", "place", "change", "change", "change"]
+    assert [what for _, what, *_ in result.decisions] == ["place", "place", "change", "change", "change"]
 
 
 def test_bars_close_on_time_and_know_their_session() -> None:

@@ -154,7 +154,8 @@ def _recording_rows(played: Played) -> list[Row]:
     recording = played.recording
     table, files = recording.table, recording.files
     first, last = table.stamps(0, 1)[0], table.stamps(len(table) - 1, len(table))[0]
-    days = len({session_at(int(hour) * HOUR_NS).day for hour in np.unique(table.ts // HOUR_NS)})
+    hours = table.ts // HOUR_NS  # sessions begin and end on the hour
+    days = len({session_at(hour * HOUR_NS).day for hour in hours[np.flatnonzero(np.diff(hours, prepend=-1))].tolist()})
     counts = [f"{name} {_rows(table.rows(name)):,}" for name in table.instruments]
     rows = [("file" if len(files) == 1 else "files", line) for line in _some([file.path for file in files])]
     rows = [rows[0]] + [("", line) for _, line in rows[1:]]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from attrs import fields, frozen
 
@@ -48,7 +48,10 @@ from xtalgo.model.events import (
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Ns, OrderStatus, Trigger
 
-__all__ = ["Engine", "Snapshot"]
+__all__ = ["Decision", "Engine", "Snapshot"]
+
+Decision: TypeAlias = tuple[int | float | str | None, ...]
+"""What was decided: when, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``), and the facts."""
 
 
 @frozen
@@ -90,7 +93,7 @@ class Engine:
         self.timers = Timers()
         self.amendments = Amendments(self.blotter, self._emit)
         self.notes: list[Note] = []
-        self.decisions: list[str] = []
+        self.decisions: list[Decision] = []
         self.denials: dict[str, int] = {}
         self.feeds = Feeds(contracts, pin, make_series)
         self.bars = BarMaker(self.feeds, self._schedule)
@@ -373,16 +376,29 @@ class Engine:
             case CancelOrder():
                 self._decide("cancel", command.order_id)
 
-    def _decide(self, what: str, *facts: object) -> None:
-        self.decisions.append(f"{self.now} {what} {' '.join(map(str, facts))}")
+    def _decide(self, what: str, *facts: int | float | str | None) -> None:
+        self.decisions.append((self.now, what, *facts))
 
     def submit(self, order: Order, *, reduces: bool = False) -> None:
         """Queue an order that needs no gate, or passed it."""
         self.blotter.step(order, Trigger.SUBMIT, self.now)
         self._out.append(order.command(reduces=reduces))
         self.decisions.append(
-            f"{self.now} place {order.id} {order.account} {order.instrument} {order.side:+d} {order.quantity} "
-            f"{order.type} {order.limit_price} {order.stop_price} {order.tif} {order.oco} {order.role}"
+            (
+                self.now,
+                "place",
+                order.id,
+                order.account,
+                order.instrument,
+                order.side,
+                order.quantity,
+                order.type,
+                order.limit_price,
+                order.stop_price,
+                order.tif,
+                order.oco,
+                order.role,
+            )
         )
 
     def cancel(self, order: Order) -> None:
@@ -419,8 +435,10 @@ class Engine:
         """Queue an order that passed the gate."""
         if not desk.gate.is_open:
             desk.gate.passed(self.now)
-        against = order.side * desk.book.position < 0
-        self.submit(order, reduces=against and desk.exposure(order).reduces(order.side * order.quantity))
+        position, change = desk.book.position, order.side * order.quantity
+        # Worked out only where it can be true: an order that is larger than the position does not only reduce.
+        reduces = position * change < 0 and abs(change) <= abs(position) and desk.exposure(order).reduces(change)
+        self.submit(order, reduces=reduces)
 
     def touch(self, desk: Desk) -> None:
         """Bring a desk in line at the end of this turn."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from xtalgo.engine.engine import Engine
+from xtalgo.engine.engine import Decision, Engine
 from xtalgo.engine.ledger import MICRO, Book
 from xtalgo.engine.orders import Anomaly, Order
 from xtalgo.engine.pacing import PacingQueue
@@ -85,7 +85,8 @@ class Result:
     digest: str
     """SHA-256 over the ordered decisions and fills: two runs with the same digest decided the same."""
     instruments: tuple[str, ...]
-    decisions: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    """Every decision in order: when, what, and the facts."""
     order_book: tuple[Order, ...]
     notes: tuple[Note, ...]
     anomalies: tuple[Anomaly, ...]
@@ -97,14 +98,13 @@ class Result:
         return self.realized_pnl + self.open_pnl - self.fees
 
 
-def digest_of(decisions: Iterable[str], fills: Iterable[Fill]) -> str:
-    """SHA-256 over decisions, then fills, one line each."""
-    lines = list(decisions)
-    lines += [
-        f"{fill.executed} {fill.order_id} {fill.instrument} {fill.side:+d} {fill.quantity} {fill.price} {fill.fee}"
+def digest_of(decisions: Sequence[Decision], fills: Sequence[Fill]) -> str:
+    """SHA-256 over the JSON of the decisions, then of the fills, in order."""
+    facts = [
+        (fill.executed, fill.order_id, fill.instrument, fill.side, fill.quantity, fill.price, fill.fee)
         for fill in fills
     ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((decisions, facts))).hexdigest()
 
 
 def summarize(
