@@ -34,6 +34,9 @@ __all__ = ["Replay", "ReplaySettings", "replay"]
 CHUNK = 16_384
 """Quotes that are unboxed at a time."""
 
+NEAR = 8
+"""Quotes among which the next thing due is looked for first."""
+
 PATIENCE: Ns = MINUTE_NS
 """How long after the last quote replies and reports that are still on their way are waited for."""
 
@@ -127,7 +130,11 @@ class Replay:
             if due <= stamps[done]:
                 self._advance(due)
                 continue
-            reach = bisect_left(stamps, due, done)
+            # What is due is mostly due within a few quotes, and a search through the whole chunk is a cold one.
+            near = min(done + NEAR, size)
+            reach = bisect_left(stamps, due, done, near)
+            if reach == near:
+                reach = size if due > stamps[-1] else bisect_left(stamps, due, near)
             if self._wants_pnl:
                 if stamps[done] >= self._told_pnl + SECOND_NS:
                     self._tell_pnl(stamps[done])

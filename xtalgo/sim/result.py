@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, frozen
 from numpy.typing import NDArray
 
 from xtalgo.engine.engine import Decision, Engine
@@ -162,18 +162,14 @@ class _Episode:
     """One position from flat on: its fills so far, in exact ticks."""
 
     opened: Ns
+    row: int
+    """Which execution opened it."""
+    first: int
+    """Signed contracts of that execution which opened it; the rest closed the position before."""
     position: int = 0
     ticks: int = 0
     """What came in less what went out, in ticks times contracts: the P&L once the position is flat."""
     fees: float = 0.0
-    fills: list[tuple[int, int]] = field(factory=list)
-    """Signed quantity and price in ticks."""
-
-    def take(self, change: int, ticks: int, fee: float) -> None:
-        self.position += change
-        self.ticks -= change * ticks
-        self.fees += fee
-        self.fills.append((change, ticks))
 
 
 def _round_trips(
@@ -184,34 +180,48 @@ def _round_trips(
     running: dict[tuple[str, str, str], _Episode] = {}
     trips: list[RoundTrip] = []
     realized = 0.0
-    for fill in executions:
+    for row, fill in enumerate(executions):
         key = (orders[fill.order_id].owner, fill.account, fill.instrument)
         contract = contracts.contract(fill.instrument)
         ticks = contract.to_ticks(fill.price)
         change, fee = fill.side * fill.quantity, fill.fee
         episode = running.get(key)
-        if episode is not None and abs(change) >= abs(episode.position) and change * episode.position < 0:
-            # A fill that reverses is booked in two parts, so that each round trip bears its own fees.
+        if episode is not None and change * episode.position < 0 and abs(change) >= abs(episode.position):
+            # A fill that reverses counts in two parts, so that each round trip bears its own fees.
             part = -episode.position
-            episode.take(part, ticks, fee * part / change)
-            change, fee = change - part, fee - fee * part / change
-            gross = episode.ticks * contract.tick_value
+            gross = (episode.ticks - part * ticks) * contract.tick_value
+            net = gross - episode.fees - fee * part / change
             realized += gross
-            trips.append(RoundTrip(*key, episode.opened, fill.executed, gross - episode.fees))
+            trips.append(RoundTrip(*key, episode.opened, fill.executed, net))
             del running[key]
+            change, fee = change - part, fee - fee * part / change
             episode = None
         if change:
             if episode is None:
-                episode = running[key] = _Episode(fill.executed)
-            episode.take(change, ticks, fee)
-    books = []
-    for (_, _, instrument), episode in running.items():
-        book = Book(contracts.contract(instrument))
-        for change, ticks in episode.fills:
-            book.trade(change, ticks)
-        realized += book.money(book.realized)
-        books.append(book)
-    return trips, realized, books
+                episode = running[key] = _Episode(fill.executed, row, change)
+            episode.position += change
+            episode.ticks -= change * ticks
+            episode.fees += fee
+    books = [_book(key, episode, orders, executions, contracts) for key, episode in running.items()]
+    return trips, realized + sum(book.money(book.realized) for book in books), books
+
+
+def _book(
+    key: tuple[str, str, str],
+    episode: _Episode,
+    orders: Mapping[str, Order],
+    executions: Sequence[Fill],
+    contracts: ContractBook,
+) -> Book:
+    """The book of a position that is still open, from the execution on that opened it."""
+    contract = contracts.contract(key[2])
+    book = Book(contract)
+    change = episode.first
+    for fill in executions[episode.row :]:
+        if (orders[fill.order_id].owner, fill.account, fill.instrument) == key:
+            book.trade(change or fill.side * fill.quantity, contract.to_ticks(fill.price))
+            change = 0
+    return book
 
 
 def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBook) -> EquityCurve:
