@@ -46,7 +46,8 @@ def test_a_star_import_brings_exactly_these() -> None:
 def test_what_is_exported_says_what_it_is() -> None:
     for name in xtalgo.__all__:
         thing = getattr(xtalgo, name)
-        if isinstance(thing, type | types.FunctionType | types.ModuleType):
+        alias = getattr(thing, "__module__", "") == "builtins"  # Ns is an int
+        if isinstance(thing, type | types.FunctionType | types.ModuleType) and not alias:
             assert inspect.getdoc(thing), name
             home = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
             assert home.startswith("xtalgo."), name
@@ -54,6 +55,7 @@ def test_what_is_exported_says_what_it_is() -> None:
 
 def test_what_strategies_meet_is_public() -> None:
     """Every type of ours in the signatures of the public classes can be imported from `xtalgo`."""
+    inner = {"Seat", "BarBuilder", "PlaceOrder"}  # what the engine keeps in or makes of them
     missing = set()
     for owner in (xtalgo.Strategy, xtalgo.SignalStrategy, xtalgo.Order, xtalgo.Fill, xtalgo.Bars, xtalgo.Timer):
         module = sys.modules[owner.__module__]
@@ -65,7 +67,7 @@ def test_what_strategies_meet_is_public() -> None:
         for word in set(re.findall(r"[A-Za-z_][A-Za-z_0-9]*", " ".join(told))):
             thing = getattr(module, word, None)
             ours = isinstance(thing, type) and thing.__module__.startswith("xtalgo.")
-            if ours and word not in xtalgo.__all__ and word not in {"Seat", "BarBuilder"}:
+            if ours and word not in xtalgo.__all__ and word not in inner:
                 missing.add(word)
     assert not missing
 

@@ -253,7 +253,7 @@ def test_it_hears_quotes_of_its_instruments_once_each_and_of_nothing_else() -> N
 
 def test_an_instrument_that_is_not_held() -> None:
     with pytest.raises(ConfigError, match="the recording has no 'NQ'; it holds ES 06-26"):
-        start(Cross(instrument="NQ"), (ES,))
+        replay(Cross(instrument="NQ"), table([4800.0]), IDEAL)
 
 
 # --- parameters are fixed for the run --------------------------------------------------------------------------------

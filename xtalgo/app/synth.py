@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from attrs import field, frozen
 
@@ -104,9 +103,7 @@ def write_sessions(plan: SynthPlan, book: ContractBook, *, force: bool = False) 
     from xtalgo.sim.profile import specs_for
 
     contracts = plan.contracts(book)
-    # Any: mypy cannot see through attrs' ``converter=tuple``.
-    specs: Any = specs_for([contract.name for contract in contracts], book)
-    market = SyntheticMarket(plan.seed, specs, plan.start)
+    market = SyntheticMarket(plan.seed, specs_for([contract.name for contract in contracts], book), plan.start)
     taken = [plan.path(contract, day) for day in plan.days() for contract in contracts]
     taken = [path for path in taken if path.exists()]
     if taken and not force:

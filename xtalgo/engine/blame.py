@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
-from xtalgo.model.errors import StrategyError
+from xtalgo.model.errors import StrategyError, XtalgoError
 
 if TYPE_CHECKING:
     from xtalgo.engine.strategy import Strategy
@@ -22,13 +22,16 @@ def blame(error: Exception, strategies: Sequence[Strategy]) -> Exception:
     """
     files: dict[str, str] = {}
     for strategy in strategies:
-        module = sys.modules.get(type(strategy).__module__)
-        files[getattr(module, "__file__", None) or type(strategy).__module__] = type(strategy).__name__
+        for base in type(strategy).__mro__:
+            # The author's own bases count too, wherever they are written; ours and Python's do not.
+            if base.__module__.partition(".")[0] not in ("xtalgo", "builtins"):
+                module = sys.modules.get(base.__module__)
+                files[getattr(module, "__file__", None) or base.__module__] = type(strategy).__name__
     place: tuple[str, int] | None = None
     for frame, line in walk_tb(error.__traceback__):
         if frame.f_code.co_filename in files:
             place = (frame.f_code.co_filename, line)
     if place is None:
         return error
-    text = str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, XtalgoError) else f"{type(error).__name__}: {error}"
     return StrategyError(f"{files[place[0]]}: {text}", file=place[0], line=place[1])

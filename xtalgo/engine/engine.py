@@ -30,7 +30,7 @@ from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder
-from xtalgo.model.errors import ConfigError
+from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
     CancelRefused,
@@ -140,8 +140,11 @@ class Engine:
         self._losses.begin_day(now)
         try:
             for seat in self.seats.values():
-                self._seat(seat)
-                seat.strategy._prepare()
+                try:
+                    self._seat(seat)
+                    seat.strategy._prepare()
+                except StrategyError as error:
+                    raise StrategyError(f"{seat.name}: {error}", file=error.file, line=error.line) from error
             for seat in self.seats.values():
                 seat.strategy.on_start()
         except Exception as error:
@@ -471,6 +474,8 @@ class Engine:
         strategy = seat.strategy
         for name in instrument_parameters(type(strategy)):
             value = getattr(strategy, name)
+            if value is None:  # an optional instrument that was not given
+                continue
             canonical = self.feeds.canonical
             pinned = canonical(value) if isinstance(value, str) else tuple(canonical(item) for item in value)
             setattr(strategy, name, pinned)

@@ -7,6 +7,7 @@ an ``Anomaly`` that is kept for people to read. Fills are booked whatever the st
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
@@ -241,10 +242,13 @@ class Blotter:
             return False
         self._executions.add(fill.execution_id)
         filled = order.filled + fill.quantity
-        paid = (order.average_price or 0.0) * order.filled + fill.price * fill.quantity
         _set(order, "filled", filled)
-        _set(order, "average_price", paid / filled)
         _set(order, "fills", (*order.fills, fill))
+        if len(order.fills) == 1:
+            _set(order, "average_price", fill.price)
+        elif fill.price != order.average_price:  # the average of equal prices is that price, to the last bit
+            paid = math.fsum(part.price * part.quantity for part in order.fills)
+            _set(order, "average_price", paid / filled)
         if filled > order.quantity:
             self.anomalies.append(Anomaly(fill.ts, order.id, f"filled {filled} of {order.quantity}"))
         if order.status is not OrderStatus.FILLED:

@@ -162,8 +162,8 @@ class ContractBook:
     _known: dict[str, Contract] = field(factory=dict, init=False, repr=False, eq=False)
 
     def parse(self, text: str) -> InstrumentName:
-        """``parse_name`` that also knows the names in ``extra``."""
-        return parse_name(text, self.extra)
+        """``parse_name`` that also knows the undated names in ``extra``."""
+        return parse_name(text, [name for name in self.extra if " " not in name])
 
     def contract(self, name: str) -> Contract:
         """The contract of a canonical name; ConfigError when its facts are not known."""
