@@ -69,7 +69,7 @@ class TokenBucket:
     behind ours. Urgent calls (``eager``) ignore that delay.
     """
 
-    __slots__ = ("_from", "_late", "_units", "capacity", "late", "per_minute")
+    __slots__ = ("_from", "_units", "_until", "_withheld", "capacity", "late", "per_minute")
 
     def __init__(self, capacity: int = 20, per_minute: int = 180, *, late: Ns = 200 * MILLISECOND_NS) -> None:
         self.capacity = capacity
@@ -78,39 +78,54 @@ class TokenBucket:
         # One token is MINUTE_NS units and a nanosecond refills `per_minute` of them: no rounding anywhere.
         self._units = capacity * MINUTE_NS
         self._from: Ns = 0
-        self._late: Ns = 0
+        # What the late refill withholds from calls that are not urgent; it grows with the refill until `_until`.
+        self._withheld = 0
+        self._until: Ns = 0
 
-    def _held(self, now: Ns, eager: bool) -> int:
-        elapsed = now - self._from - (0 if eager else self._late)
-        return min(self.capacity * MINUTE_NS, self._units + max(0, elapsed) * self.per_minute)
+    def _held(self, now: Ns) -> tuple[int, int]:
+        """Units in the bucket at ``now``, and how many of them are withheld."""
+        now = max(now, self._from)
+        units = self._units + (now - self._from) * self.per_minute
+        withheld = self._withheld
+        if self._until > self._from:
+            withheld += (min(now, self._until) - self._from) * self.per_minute
+        full = self.capacity * MINUTE_NS
+        if units > full:
+            # What runs over would have filled the part that was withheld.
+            return full, max(0, withheld - (units - full))
+        return units, withheld
 
     def level(self, now: Ns, *, eager: bool = False) -> float:
         """Tokens in the bucket at ``now``."""
-        return self._held(now, eager) / MINUTE_NS
+        units, withheld = self._held(now)
+        return (units if eager else units - withheld) / MINUTE_NS
 
     def delay(self, now: Ns, need: int = 1, *, eager: bool = False) -> Ns:
         """How long after ``now`` the bucket will hold ``need`` tokens; zero when it does already."""
-        missing = need * MINUTE_NS - self._held(now, eager)
+        units, withheld = self._held(now)
+        missing = need * MINUTE_NS - (units if eager else units - withheld)
         if missing <= 0:
             return 0
-        start = self._from + (0 if eager else self._late)
-        return max(0, start - now) + -(-missing // self.per_minute)
+        start = max(now, self._from)
+        if not eager and self._until > start:
+            start = self._until  # until then the refill is withheld as it comes
+        return start - now + -(-missing // self.per_minute)
 
     def take(self, now: Ns, *, leave: int = 0, eager: bool = False) -> bool:
         """Take one token if more than ``leave`` are there; whether it was taken."""
-        held = self._held(now, eager)
+        units, withheld = self._held(now)
+        held = units if eager else units - withheld
         if held < (1 + leave) * MINUTE_NS:
             return False
-        if held == self.capacity * MINUTE_NS:
-            self._units, self._from, self._late = held, now, self.late
-        elif now >= self._from + self._late:
-            self._units, self._from, self._late = self._held(now, False), now, 0
-        self._units -= MINUTE_NS
+        now = max(now, self._from)
+        if units - withheld == self.capacity * MINUTE_NS:
+            self._until = now + self.late
+        self._units, self._withheld, self._from = units - MINUTE_NS, withheld, now
         return True
 
     def drain(self, now: Ns) -> None:
         """Empty the bucket: the venue said that its own is empty."""
-        self._units, self._from, self._late = 0, now, 0
+        self._units, self._withheld, self._from, self._until = 0, 0, now, 0
 
 
 @define(eq=False)

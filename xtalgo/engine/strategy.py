@@ -305,8 +305,8 @@ class SignalStrategy(Strategy):
     ``signal(columns)`` gives, for each row, the target position after it (signed contracts; NaN: no change).
     ``lookback`` declares how many rows, itself included, one output row may depend on. Live, and here in replay,
     it is called at each quote on the last ``lookback`` rows and the last value counts; nothing is traded before
-    there are that many. A signal can't read positions, and should use the kernels of ``rolling`` (``from xtalgo import rolling``), which
-    give the same bits on a window as on the whole column.
+    there are that many. A signal can't read positions. Use the kernels of ``rolling`` (``from xtalgo import
+    rolling``): they give the same bits on a window as on the whole column.
     """
 
     _columns: ClassVar[Columns]
