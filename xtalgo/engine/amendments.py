@@ -34,6 +34,8 @@ class _Wish:
     """A cancel is wanted."""
     cancelling: bool = False
     """A cancel was handed out and not refused."""
+    refused: bool = False
+    """The venue refused a cancel: how the order ended is still to be seen, and asking again at once is no use."""
 
 
 @define(eq=False)
@@ -42,6 +44,8 @@ class Amendments:
 
     _blotter: Blotter
     _emit: Callable[[Command], None]
+    _on_drop: Callable[[Order], None]
+    """Told of orders that were cancelled before they were sent."""
     wishes: dict[str, _Wish] = field(factory=dict)
 
     def cancel(self, order: Order) -> None:
@@ -54,9 +58,10 @@ class Amendments:
             if queued:
                 self._emit(Withdraw(order.id))
             self.wishes.pop(order.id, None)
+            self._on_drop(order)
             return
         wish = self.wishes.setdefault(order.id, _Wish())
-        if not wish.cancelling:
+        if not wish.cancelling and not wish.refused:
             wish.cancel = True
             self._blotter.mark(order, cancel=True)
             self._go(order, wish)
@@ -157,8 +162,14 @@ class Amendments:
         self._blotter.mark(order, change=(wish.change or wish.queued or wish.flying) is not None)
 
     def cancel_refused(self, order: Order) -> None:
-        """The venue refused the cancel. That is no evidence of how the order ended: ask again later if need be."""
+        """The venue refused the cancel. That is no evidence of how the order ended; see ``may_cancel_again``."""
         wish = self.wishes.get(order.id)
         if wish is not None:
-            wish.cancelling = False
+            wish.cancelling, wish.refused = False, True
         self._blotter.mark(order, cancel=False)
+
+    def may_cancel_again(self, order: Order) -> None:
+        """There was time enough for evidence of how a refused cancel's order ended."""
+        wish = self.wishes.get(order.id)
+        if wish is not None:
+            wish.refused = False

@@ -14,7 +14,7 @@ from attrs import define, field
 from xtalgo.engine.brackets import Exits, ExitsHost, Plan
 from xtalgo.engine.ledger import Book
 from xtalgo.engine.orders import Order
-from xtalgo.engine.risk import Denial, Exposure, RiskGate
+from xtalgo.engine.risk import Denial, DenyReason, Exposure, RiskGate
 from xtalgo.engine.series import Series
 from xtalgo.model.events import Fill
 from xtalgo.model.instruments import Contract
@@ -106,15 +106,20 @@ class Desk:
         """Send a draft through the gate and, unless exits must make room first, on to the queue."""
         if order.is_done:
             return None
+        if self.closing and order.role is Role.ENTRY:
+            return self._deny(order, Denial(DenyReason.CLOSING, f"{self.contract.name} is being closed"))
         if not self.gate.is_open and (denial := self.host.gate(self, order.side * order.quantity, order)) is not None:
-            self.host.deny(order, denial)
-            self.orders.remove(order)
-            return denial
+            return self._deny(order, denial)
         if self.exits.pairs and order.type is OrderType.MARKET and order.side * self.book.position < 0:
             self._waiting.append(order)
         else:
             self.host.passed(self, order)
         return None
+
+    def _deny(self, order: Order, denial: Denial) -> Denial:
+        self.host.deny(order, denial)
+        self.orders.remove(order)
+        return denial
 
     def target(self, quantity: int, order: Order | None) -> None:
         """Let a target stand until it is met or replaced; ``order`` is the draft that would meet it, if any.
@@ -124,6 +129,9 @@ class Desk:
         self.goal = quantity
         self._goal_denied = ""
         self._tried = None
+        if self.closing and order is not None:
+            self.host.cancel(order)  # the target is pursued once the close is done
+            return
         if len(self.orders) > (order is not None):
             for other in self._resting_entries():
                 self.host.cancel(other)
@@ -201,7 +209,7 @@ class Desk:
             self._let_go()
         if self.closing:
             self._finish_close()
-        elif self.goal is not None:
+        if self.goal is not None and not self.closing:
             self._pursue(self.goal)
 
     def _let_go(self) -> None:

@@ -91,7 +91,7 @@ class Engine:
         self.blotter = Blotter(run)
         self.ledger = Ledger()
         self.timers = Timers()
-        self.amendments = Amendments(self.blotter, self._emit)
+        self.amendments = Amendments(self.blotter, self._emit, self._dropped)
         self.notes: list[Note] = []
         self.decisions: list[Decision] = []
         self.denials: dict[str, int] = {}
@@ -205,9 +205,11 @@ class Engine:
     def stop(self, now: Ns) -> None:
         """Run ``on_stop``; its orders are not sent."""
         self.now = max(self.now, now)
+        for seat in self._seated:
+            seat.check_parameters()
         try:
             self._deliver_notices()
-            for seat in self.seats.values():
+            for seat in self._seated:
                 seat.strategy.on_stop()
         except Exception as error:
             self._fail(error)
@@ -344,7 +346,15 @@ class Engine:
         order = self._known(event)
         if order is not None:
             self.amendments.cancel_refused(order)
-            self.wake(self._desk_of(order), self.now + CANCEL_AGAIN)
+            self.timers.add(Timer(self.now + CANCEL_AGAIN, "", partial(self._cancel_again, order), is_engines=True))
+
+    def _cancel_again(self, order: Order) -> None:
+        self.amendments.may_cancel_again(order)
+        self.touch(self._desk_of(order))
+
+    def _dropped(self, order: Order) -> None:
+        self._notices.append(order)
+        self.touch(self._desk_of(order))
 
     def _on_fill(self, event: Fill) -> None:
         order = self.blotter.orders.get(event.order_id) or self._known(event)

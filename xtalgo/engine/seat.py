@@ -249,7 +249,8 @@ class Seat:
             if value is not None and planned is None:
                 raise StrategyError(f"order {entry.id} was placed without {name}=")
         price = entry.average_price
-        fresh = _plan(desk, entry.side, stop_loss, take_profit, price)
+        # A stop may be moved into profit: what matters is the side of the market, not of the entry.
+        fresh = _plan(desk, entry.side, stop_loss, take_profit, None if price is not None else entry.limit_price)
         assert fresh is not None
         kept = Plan(
             plan.stop_loss if stop_loss is None else fresh.stop_loss,

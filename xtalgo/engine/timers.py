@@ -75,10 +75,13 @@ def parse_time(text: str) -> dt.time:
 
 
 def daily(after: Ns, time: dt.time, zone: str) -> Ns:
-    """The first instant after ``after`` at which clocks in ``zone`` show ``time`` and the market is in session."""
-    day = to_datetime(after, zone).date()
-    while True:
-        instant = local_instant(day, time, zone)
+    """The first instant after ``after`` at which clocks in ``zone`` show ``time`` and the market is in session.
+
+    StrategyError when there is none within a year: the time lies in the daily break, summer and winter.
+    """
+    first = to_datetime(after, zone).date()
+    for days in range(370):
+        instant = local_instant(first + dt.timedelta(days=days), time, zone)
         if instant > after and session_at(instant).contains(instant):
             return instant
-        day += dt.timedelta(days=1)
+    raise StrategyError(f"the market is never open at {time:%H:%M:%S} in {zone}")

@@ -42,7 +42,7 @@ class RestingOrder:
     expires: Ns | None
     filled: int = 0
     fresh: bool = True
-    """Whether no quote has met it since it arrived or was moved: it may still take."""
+    """Whether every quote since it arrived or was moved was one that it could take: it has not rested yet."""
     triggered: bool = False
     gone: bool = False
     """Whether it is no longer working."""
@@ -277,9 +277,10 @@ class SimExchange:
             if order.gone:
                 continue  # cancelled by an OCO partner on this very quote
             price = self._price(order, quote, traded)
-            order.fresh = False
             if price is None:
+                order.fresh = False
                 continue
+            # A limit that could take but found too little size goes on taking; one that rested has rested.
             size = offered[order.side]
             quantity = order.remaining if size is None else min(order.remaining, size)
             if quantity:
