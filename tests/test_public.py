@@ -113,7 +113,7 @@ def test_every_module_of_the_pure_rooms_says_what_it_offers(room: str) -> None:
 
 
 def test_strategies_use_public_names_only() -> None:
-    folder = Path(xtalgo.__file__).parents[1] / "strategies"
+    folder = Path(__file__).parents[1] / "strategies"
     files = sorted(folder.glob("*.py"))
     if not files:
         pytest.skip("no strategies here")

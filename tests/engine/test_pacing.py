@@ -163,9 +163,9 @@ def test_no_span_has_more_than_twenty_and_three_a_second(
             assert (last - first + 1) * MINUTE_NS <= 20 * MINUTE_NS + 180 * (taken[last] - start)
 
 
-@given(calls=calls, need=st.integers(1, 20), eager=st.booleans())
-def test_delay_says_exactly_when(calls: list[tuple[int, int, bool, int]], need: int, eager: bool) -> None:
-    bucket, now = TokenBucket(), START
+@given(calls=calls, need=st.integers(1, 20), eager=st.booleans(), late=st.sampled_from([0, LATE, 5 * SECOND_NS]))
+def test_delay_says_exactly_when(calls: list[tuple[int, int, bool, int]], need: int, eager: bool, late: int) -> None:
+    bucket, now = TokenBucket(late=late), START
     for gap, wanted, urgent, leave in calls:
         now += gap
         for _ in range(wanted):
@@ -177,6 +177,19 @@ def test_delay_says_exactly_when(calls: list[tuple[int, int, bool, int]], need: 
         assert not bucket.take(now + delay - 1, leave=need - 1, eager=eager)
     assert bucket.delay(now + delay, need, eager=eager) == 0
     assert bucket.take(now + delay, leave=need - 1, eager=eager)
+
+
+@given(calls=calls)
+def test_to_urgent_calls_it_is_a_bucket_that_is_never_late(calls: list[tuple[int, int, bool, int]]) -> None:
+    bucket, plain, now = TokenBucket(), TokenBucket(late=0), START
+    for gap, wanted, eager, leave in calls:
+        now += gap
+        for _ in range(wanted):
+            assert bucket.delay(now, eager=True) == plain.delay(now)
+            assert bucket.delay(now) >= plain.delay(now)
+            if bucket.take(now, leave=leave, eager=eager):
+                assert plain.take(now)
+    assert [bucket.delay(now, need, eager=True) for need in range(21)] == [plain.delay(now, n) for n in range(21)]
 
 
 @given(calls=calls)

@@ -98,6 +98,7 @@ class BarBuilder:
         self.finished: deque[Bar] = deque(maxlen=KEPT)
         self._span = parse_period(period)
         self._at_end = at_end
+        self._running = False
         self._start: Ns = 0
         self._end: Ns = 0
         self._open = self._high = self._low = self._close = 0.0
@@ -106,32 +107,34 @@ class BarBuilder:
         self._quotes = 0
 
     def update(self, quote: Quote) -> None:
-        """Take one quote; one that does not tell the price is passed over."""
+        """Take one quote; of one that does not tell the price, the volume counts."""
+        ts, volume = quote.ts, quote.volume
+        if not self._running or ts >= self._end:
+            self._begin(ts)
+        if volume is not None:
+            if self._seen is not None and volume > self._seen:
+                self._volume += volume - self._seen
+            self._seen = volume
         price = getattr(quote, self.basis)
         if price is None:
             return
-        if self._quotes == 0 or quote.ts >= self._end:
-            self._begin(quote.ts, price)
+        if self._quotes == 0:
+            self._open = self._high = self._low = price
         elif price > self._high:
             self._high = price
         elif price < self._low:
             self._low = price
         self._close = price
         self._quotes += 1
-        volume = quote.volume
-        if volume is not None:
-            if self._seen is not None and volume > self._seen:
-                self._volume += volume - self._seen
-            self._seen = volume
 
-    def _begin(self, ts: Ns, price: float) -> None:
+    def _begin(self, ts: Ns) -> None:
         session = session_at(ts)
         if self._span is None or ts < session.open:
             self._start, self._end = min(ts, session.open), session.close if self._span is None else session.open
         else:
             self._start = ts - (ts - session.open) % self._span
             self._end = min(self._start + self._span, session.close)
-        self._open = self._high = self._low = price
+        self._running = True
         self._volume = self._quotes = 0
         self._at_end(self._end)
 
@@ -153,12 +156,13 @@ class BarBuilder:
         )
 
     def finish(self, end: Ns) -> Bar | None:
-        """Close the bar that ends at ``end``, if it still grows."""
-        bar = self.current()
-        if bar is None or bar.end != end:
+        """Close the bar that ends at ``end``, if it still grows; None when it saw no price."""
+        if not self._running or self._end != end:
             return None
-        self.finished.append(bar)
-        self._quotes = 0
+        bar = self.current()
+        if bar is not None:
+            self.finished.append(bar)
+        self._running, self._quotes = False, 0
         return bar
 
 

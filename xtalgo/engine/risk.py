@@ -116,8 +116,8 @@ class RiskGate:
     """Decides for one strategy. Orders that only reduce always pass."""
 
     limits: RiskLimits = field(factory=RiskLimits)
-    state: TradingState = TradingState.ACTIVE
-    cause: str = ""
+    state: TradingState = field(init=False, default=TradingState.ACTIVE)
+    cause: str = field(init=False, default="")
     is_open: bool = field(init=False, default=Factory(lambda self: self.limits == RiskLimits(), takes_self=True))
     """Whether everything passes: no limit is set and the state is ACTIVE (without a limit nothing is locked)."""
     _passed: deque[Ns] = field(factory=deque)

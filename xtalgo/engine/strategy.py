@@ -62,8 +62,14 @@ class Strategy:
                 raise StrategyError(
                     f"{cls.__name__}.{name} has a mutable default shared by all instances; set it in on_start()"
                 )
+        inherited = {item.name for base in cls.__mro__[1:] if attrs.has(base) for item in attrs.fields(base)}
+        for name in inherited & cls.__dict__.keys() - inspect.get_annotations(cls).keys():
+            raise StrategyError(
+                f"{cls.__name__}.{name} is a parameter of its base: annotate it to give it another default, "
+                f"e.g. {name}: {type(cls.__dict__[name]).__name__} = {cls.__dict__[name]!r}"
+            )
         cls._is_abstract = cls.__module__ == __name__
-        attrs.define(cls, slots=False, kw_only=True, eq=False, on_setattr=setters.NO_OP)
+        attrs.define(cls, slots=False, kw_only=True, eq=False, auto_attribs=True, on_setattr=setters.NO_OP)
 
     # --- callbacks -----------------------------------------------------------------------------------------------
 

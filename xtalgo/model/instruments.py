@@ -89,6 +89,19 @@ def _full_year(digits: str) -> int:
     return int(digits) if len(digits) == 4 else 2000 + int(digits)
 
 
+def _tick_size(value: object) -> float:
+    return _positive("tick_size", value)
+
+
+def _point_value(value: object) -> float:
+    return _positive("point_value", value)
+
+
+def _ratio_of(contract: Contract) -> tuple[int, int]:
+    exact = Fraction(repr(contract.tick_size))
+    return exact.numerator, exact.denominator
+
+
 @frozen
 class Contract:
     """Facts of one instrument, and its tick arithmetic.
@@ -101,14 +114,12 @@ class Contract:
 
     name: str
     root: str
-    tick_size: float = field(validator=lambda _i, _a, v: _positive("tick_size", v))
-    point_value: float = field(validator=lambda _i, _a, v: _positive("point_value", v))
+    tick_size: float = field(converter=_tick_size)
+    point_value: float = field(converter=_point_value)
     exchange: str = ""
     currency: str = "USD"
     description: str = ""
-    _ratio: tuple[int, int] = field(
-        init=False, repr=False, eq=False, default=Factory(lambda self: _ratio_of(self.tick_size), takes_self=True)
-    )
+    _ratio: tuple[int, int] = field(init=False, repr=False, eq=False, default=Factory(_ratio_of, takes_self=True))
 
     @property
     def tick_value(self) -> float:
@@ -144,14 +155,16 @@ class Contract:
         return ticks * self.tick_value
 
 
-def _ratio_of(tick_size: float) -> tuple[int, int]:
-    exact = Fraction(repr(tick_size))
-    return exact.numerator, exact.denominator
-
-
-def _positive(name: str, value: float) -> None:
-    if not (isinstance(value, int | float) and 0 < value < float("inf")):
-        raise ConfigError(f"{name} must be a positive number, not {value!r}")
+def _positive(name: str, value: object) -> float:
+    """A plain float; numpy's numbers are taken too."""
+    if not isinstance(value, bool | str):
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            number = 0.0
+        if 0 < number < float("inf"):
+            return number
+    raise ConfigError(f"{name} must be a positive number, not {value!r}")
 
 
 @frozen
@@ -174,14 +187,16 @@ class ContractBook:
 
     def _look_up(self, name: str) -> Contract:
         root = self.parse(name).root
-        for key, (tick_size, point_value) in self.extra.items():
-            if key.upper() in (name.upper(), root):
-                return Contract(name, root, tick_size, point_value)
+        extra = {key.upper(): facts for key, facts in self.extra.items()}
+        given = extra.get(name.upper()) or extra.get(root)
+        if given is not None:
+            return Contract(name, root, *given)
         facts = ROOTS.get(root)
         if facts is None:
+            key = root if root.isalnum() else f'"{root}"'
             raise ConfigError(
                 f"no contract facts for {name!r}; add them to xtalgo.toml:\n"
-                f"  [instruments.{root}]\n  tick_size = 0.25\n  point_value = 50"
+                f"  [instruments.{key}]\n  tick_size = 0.25\n  point_value = 50"
             )
         return Contract(name, root, facts.tick_size, facts.point_value, facts.exchange, "USD", facts.description)
 
