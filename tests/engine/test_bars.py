@@ -329,7 +329,7 @@ def test_a_builder_says_when_its_bar_ends() -> None:
     ends: list[int] = []
     builder = BarBuilder(ES, "1m", "last", ends.append)
     builder.update(quote(START + 5 * SECOND, None))
-    assert (ends, builder.current()) == ([], None)
+    assert (ends, builder.current()) == ([START + MINUTE_NS], None)
     builder.update(quote(START + 10 * SECOND, 4800.0))
     builder.update(quote(START + 20 * SECOND, 4801.0))
     assert ends == [START + MINUTE_NS]
@@ -352,25 +352,26 @@ rows_of = st.lists(st.tuples(gaps, lasts, volumes), max_size=40)
 def expected(quotes: list[Quote], period: str, basis: Basis) -> list[Bar]:
     """Bars worked out afterwards: quotes grouped by the span they lie in."""
     span = parse_period(period) or 100 * HOUR_NS
-    priced = [(row, getattr(row, basis)) for row in quotes if getattr(row, basis) is not None]
-    grown, seen = {}, None
-    for n, (row, _) in enumerate(priced):
-        grown[n] = 0 if seen is None or row.volume is None else max(0, row.volume - seen)
+    grown, seen = [], None
+    for row in quotes:
+        grown.append(0 if seen is None or row.volume is None else max(0, row.volume - seen))
         seen = row.volume if row.volume is not None else seen
 
-    def begin(item: tuple[int, tuple[Quote, float]]) -> int:
-        ts = item[1][0].ts
+    def begin(item: tuple[int, Quote]) -> int:
+        ts = item[1].ts
         since = session_at(ts).open
         return since + (ts - since) // span * span
 
     bars = []
-    for start, group in groupby(enumerate(priced), key=begin):
+    for start, group in groupby(enumerate(quotes), key=begin):
         members = list(group)
-        prices = [price for _, (_, price) in members]
+        prices = [getattr(row, basis) for _, row in members if getattr(row, basis) is not None]
+        if not prices:
+            continue
         end = min(start + span, session_at(start).close)
         volume = sum(grown[n] for n, _ in members)
         bars.append(
-            Bar(ES, period, start, end, prices[0], max(prices), min(prices), prices[-1], volume, len(members)),
+            Bar(ES, period, start, end, prices[0], max(prices), min(prices), prices[-1], volume, len(prices)),
         )
     return bars
 

@@ -301,10 +301,10 @@ def test_what_waits_too_long_is_handed_back_unsent() -> None:
     queue.push("first", Lane.PLACE, START + 2, ttl=ENTRY_TTL, key="first")
     queue.push("kept", Lane.PLACE, START + 3)
     assert queue.due(START + 3) == START + 2 + ENTRY_TTL
-    assert queue.expired(START + 1 + ENTRY_TTL) == []
-    assert queue.expired(START + 2 + ENTRY_TTL) == ["first"]
-    assert queue.expired(START + 2 + ENTRY_TTL) == []
-    assert queue.expired(START + 9 * SECOND_NS) == ["second"]
+    assert list(queue.expired(START + 1 + ENTRY_TTL)) == []
+    assert list(queue.expired(START + 2 + ENTRY_TTL)) == ["first"]
+    assert list(queue.expired(START + 2 + ENTRY_TTL)) == []
+    assert list(queue.expired(START + 9 * SECOND_NS)) == ["second"]
     assert (queue.waiting, queue.sent) == (1, 1)
     assert queue.remove("first") is None
     assert queue.push("again", Lane.PLACE, START + 9 * SECOND_NS, key="first")
@@ -316,7 +316,7 @@ def test_several_stale_ones_come_in_order_of_deadline() -> None:
     queue: PacingQueue[int] = PacingQueue()
     for ttl in (5, 3, 4, 3):
         queue.push(ttl, Lane.PLACE, START, ttl=ttl)
-    assert queue.expired(START + 10) == [3, 3, 4, 5]
+    assert list(queue.expired(START + 10)) == [3, 3, 4, 5]
     assert queue.pop(START + 10) is None
 
 
@@ -331,7 +331,7 @@ def test_remove_by_key() -> None:
     assert [queue.pop(START).item for _ in range(2)] == ["a", "c"]  # type: ignore[union-attr]
     assert queue.pop(START) is None
     assert queue.remove("a") is None  # it left
-    assert queue.expired(START + MINUTE_NS) == []
+    assert list(queue.expired(START + MINUTE_NS)) == []
     assert queue.sent == 2  # what was removed cost nothing
     assert queue.bucket.level(START) == 18
 
@@ -362,7 +362,7 @@ def test_the_longest_wait() -> None:
     queue.push("a", Lane.PLACE, START)
     queue.push("b", Lane.PLACE, START + 10)
     queue.push("never sent", Lane.PLACE, START - MINUTE_NS, ttl=1)
-    queue.expired(START)
+    list(queue.expired(START))
     entry = queue.pop(START + 30)
     assert entry is not None
     assert (entry.item, entry.queued) == ("a", START)
@@ -411,7 +411,7 @@ class Waiting:
 
     def expired(self, now: int) -> bool:
         stale = sorted((row[3], row[1], row) for row in self.rows if row[3] is not None and row[3] <= now)
-        assert self.queue.expired(now) == [number for _, number, _ in stale]
+        assert list(self.queue.expired(now)) == [number for _, number, _ in stale]
         for _, _, row in stale:
             self.rows.remove(row)
         return bool(stale)

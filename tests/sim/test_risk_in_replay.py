@@ -33,7 +33,6 @@ from xtalgo import (
     Strategy,
     replay,
 )
-from xtalgo.sim.exchange import SimExchange
 
 DENIED, WORKING, FILLED, CANCELLED = (
     OrderStatus.DENIED,
@@ -135,32 +134,31 @@ def test_order_size() -> None:
 
 def test_a_position_limit_counts_what_is_open_as_filled() -> None:
     do = {
-        0: lambda s: [s.buy(ES, 2, limit_price=4700.0), s.buy(ES, 2), s.buy(ES, 1)],
-        3: lambda s: [s.buy(ES, 1), s.cancel(s.made[0][0])],
-        5: lambda s: [s.buy(ES, 2), s.buy(ES, 1)],
+        0: lambda s: s.buy(ES, 2, limit_price=4700.0),
+        1: lambda s: s.buy(ES, 2),  # 2 may come of the limit: 4
+        2: lambda s: s.buy(ES, 1),  # 3
+        5: lambda s: s.buy(ES, 1),  # 1 held and 2 open: 4
+        6: lambda s: s.cancel(s.made[0]),
+        8: lambda s: s.buy(ES, 2),  # 1 held and nothing open: 3
+        9: lambda s: s.buy(ES, 1),
     }
-    strategy, result = play(do, 8, limited(max_position=3))
-    # Row 0: 2 may come of the limit; 2 more could make 4, 1 more makes 3. Row 3: 1 held and 2 open, 4 again.
-    assert [order.status for order in strategy.made[0]] == [CANCELLED, DENIED, FILLED]
-    assert strategy.made[3][0].status is DENIED
-    # Row 5: 1 held, the limit cancelled: 2 more are fine, and then no more.
-    assert [order.status for order in strategy.made[5]] == [FILLED, DENIED]
-    assert strategy.made[5][1].reason == "position: ES 06-26 could reach 4, at most 3"
+    strategy, result = play(do, 12, limited(max_position=3))
+    statuses = {row: order.status for row, order in strategy.made.items() if order is not None}
+    assert statuses == {0: CANCELLED, 1: DENIED, 2: FILLED, 5: DENIED, 8: FILLED, 9: DENIED}
+    assert strategy.made[9].reason == "position: ES 06-26 could reach 4, at most 3"
     assert result.denials == {"position": 3}
     assert strategy.held[-1] == 3
 
 
 def test_a_position_limit_holds_for_each_direction() -> None:
     do = {
-        0: lambda s: [s.buy(ES, 2), s.sell(ES, 2), s.sell(ES, 1)],
-        3: lambda s: s.sell(ES, 3),
-        5: lambda s: s.order_target(ES, 2),
+        0: lambda s: s.buy(ES, 2, limit_price=4700.0),
+        1: lambda s: s.sell(ES, 2, limit_price=4900.0),  # sells count against sells, whatever the buys do
+        2: lambda s: s.sell(ES, 1),  # 3 short if both fill
+        3: lambda s: s.buy(ES, 1),
     }
-    strategy, result = play(do, 8, limited(max_position=2))
-    # Sells count against sells: 2 are fine whatever the buys do, a third could make 3 short. Row 3: flat, 3 are too many.
-    assert [order.status for order in strategy.made[0]] == [FILLED, FILLED, DENIED]
-    assert strategy.made[3].status is DENIED
-    assert strategy.held[-1] == 2
+    strategy, result = play(do, 6, limited(max_position=2))
+    assert [strategy.made[row].status for row in range(4)] == [WORKING, WORKING, DENIED, DENIED]
     assert result.denials == {"position": 2}
 
 
@@ -180,15 +178,18 @@ def test_a_position_limit_is_for_each_instrument_and_account() -> None:
 
 
 def test_open_orders() -> None:
-    def three(s: Scripted) -> list[Order]:
-        return [s.buy(ES, 1, limit_price=4700.0 + n) for n in range(3)]
-
-    do = {0: three, 2: lambda s: s.cancel(s.made[0][0]), 4: lambda s: s.buy(MNQ, 1), 6: lambda s: s.buy(ES, 1)}
-    strategy, result = play(do, both(9), limited(max_open_orders=2))
-    assert [order.status for order in strategy.made[0]] == [CANCELLED, WORKING, DENIED]
-    assert strategy.made[0][2].reason == "open_orders: 2 open, at most 2"
-    # One was cancelled: one may be opened, in any instrument; it is filled, and another may.
-    assert [strategy.made[4].status, strategy.made[6].status] == [FILLED, FILLED]
+    do = {
+        0: lambda s: s.buy(ES, 1, limit_price=4700.0),
+        1: lambda s: s.sell(MNQ, 1, limit_price=26000.0),
+        2: lambda s: s.buy(ES, 1),
+        3: lambda s: s.cancel(s.made[0]),
+        5: lambda s: s.buy(MNQ, 1),  # one was cancelled: one may be opened, in any instrument
+        7: lambda s: s.buy(ES, 1),  # that one is filled: another
+    }
+    strategy, result = play(do, both(10), limited(max_open_orders=2))
+    statuses = [strategy.made[row].status for row in (0, 1, 2, 5, 7)]
+    assert statuses == [CANCELLED, WORKING, DENIED, FILLED, FILLED]
+    assert strategy.made[2].reason == "open_orders: 2 open, at most 2"
     assert result.denials == {"open_orders": 1}
 
 
@@ -262,11 +263,16 @@ def test_a_price_cannot_be_judged_without_a_quote() -> None:
 
 
 def test_the_reasons_are_counted_apart() -> None:
-    def various(s: Scripted) -> list[Order]:
-        return [s.buy(ES, 9), s.buy(ES, 9), s.buy(ES, 1, limit_price=4700.0), s.buy(ES, 3)]
-
+    do = {
+        0: lambda s: s.buy(ES, 9),
+        1: lambda s: s.buy(ES, 9),
+        2: lambda s: s.buy(ES, 1, limit_price=4700.0),
+        3: lambda s: s.buy(ES, 3),
+        4: lambda s: s.halt("x"),
+        5: lambda s: s.buy(ES, 1),
+    }
     limits = {"max_order_quantity": 5, "max_position": 2, "price_collar": 8}
-    _, result = play({0: various, 1: lambda s: s.halt("x"), 2: lambda s: s.buy(ES, 1)}, 4, limited(**limits))
+    _, result = play(do, 7, limited(**limits))
     assert result.denials == {"halted": 1, "order_size": 2, "position": 1, "price_collar": 1}
     assert list(result.denials) == sorted(result.denials)
     assert {decision[3] for decision in result.decisions if decision[1] == "deny"} == set(result.denials)
@@ -279,15 +285,15 @@ def test_a_denied_entry_gets_no_exits() -> None:
 
 
 def test_the_limits_are_each_strategys_own() -> None:
-    left, right = Scripted(do={0: lambda s: s.buy(ES, 2)}), Other(do={0: lambda s: [s.buy(ES, 2), s.buy(ES, 1)]})
-    replay([left, right], table([4800.0] * 3), limited(max_position=2))
-    assert left.made[0].status is FILLED
-    assert [order.status for order in right.made[0]] == [FILLED, DENIED]
+    left = Scripted(do={0: lambda s: s.buy(ES, 2)})
+    right = Other(do={0: lambda s: s.buy(ES, 2), 3: lambda s: s.buy(ES, 1)})
+    replay([left, right], table([4800.0] * 5), limited(max_position=2))
+    assert [left.made[0].status, right.made[0].status, right.made[3].status] == [FILLED, FILLED, DENIED]
 
 
 def test_what_only_reduces_always_passes() -> None:
     """Three bought one by one at the limit of everything; all three are sold at once, far below the market."""
-    do = {n: lambda s: s.buy(ES, 1) for n in range(3)} | {
+    do = {row: lambda s: s.buy(ES, 1) for row in (0, 3, 6)} | {
         10: lambda s: s.sell(ES, 3, limit_price=4700.0),
         13: lambda s: s.sell(ES, 1),
     }
@@ -299,7 +305,7 @@ def test_what_only_reduces_always_passes() -> None:
         "price_collar": 4,
     }
     strategy, result = play(do, 16, limited(**limits))
-    assert [strategy.made[row].status for row in (0, 1, 2)] == [FILLED, FILLED, FILLED]
+    assert [strategy.made[row].status for row in (0, 3, 6)] == [FILLED, FILLED, FILLED]
     assert strategy.made[10].status is FILLED
     # Flat by now: another sale opens, and is the fifth order of the minute.
     assert strategy.made[13].status is DENIED
@@ -317,6 +323,46 @@ def test_only_what_reduces_even_if_all_else_fills_first() -> None:
     }
     strategy, _ = play(do, 9, limited(max_position=9))
     assert [strategy.made[5].status, strategy.made[6].status] == [DENIED, WORKING]
+
+
+# --- several wishes of one callback -------------------------------------------------------------------------------
+
+
+def test_wishes_of_one_callback_are_judged_in_their_order() -> None:
+    """What was asked for first passes; what is then too much is denied, not the other way round."""
+    do = {0: lambda s: [s.buy(ES, 2), s.buy(ES, 1)]}
+    strategy, _ = play(do, 4, limited(max_position=2))
+    assert [order.status for order in strategy.made[0]] == [FILLED, DENIED]
+    do = {0: lambda s: [s.buy(ES, 1, limit_price=4700.0 + n) for n in range(3)]}
+    strategy, _ = play(do, 4, limited(max_open_orders=2))
+    assert [order.status for order in strategy.made[0]] == [WORKING, WORKING, DENIED]
+
+
+def test_an_order_that_reduces_passes_whatever_is_asked_for_after_it() -> None:
+    """Halted and long 3: selling 1 only reduces, even when the same callback then asks for 4 more, which is denied."""
+    do = {
+        0: lambda s: s.buy(ES, 3),
+        3: lambda s: s.halt("enough"),
+        5: lambda s: [s.sell(ES, 1), s.sell(ES, 4)],
+    }
+    strategy, _ = play(do, 8, limited())
+    assert [order.status for order in strategy.made[5]] == [FILLED, DENIED]
+
+
+def test_an_order_at_the_very_quote_that_locks_is_denied() -> None:
+    # Locked on row 4; the strategy, called after the books, asks for more in the same turn.
+    do = {0: lambda s: s.buy(ES, 1), 4: lambda s: s.buy(ES, 1)}
+    quotes = table([4800.0, 4800.0, 4800.0, 4798.5, 4798.25, 4798.25, 4798.25])
+    strategy, result = play(do, quotes, limited(daily_loss=100.0))
+    assert strategy.made[4].status is DENIED
+    assert result.denials == {"daily_loss": 1}
+    assert strategy.told[-1] == (strategy.made[4].id, "denied")
+
+
+def test_an_order_after_a_halt_in_the_same_callback_is_denied() -> None:
+    strategy, result = play({0: lambda s: [s.halt("enough"), s.buy(ES, 1)]}, 4, limited())
+    assert strategy.made[0][1].status is DENIED
+    assert result.denials == {"halted": 1}
 
 
 # --- changes are decisions too ------------------------------------------------------------------------------------
@@ -343,14 +389,13 @@ def test_a_change_cannot_carry_a_price_past_the_collar() -> None:
 
 def test_the_daily_loss_locks_when_it_is_reached_and_not_before() -> None:
     # Bought at 4800.25. A bid of 4798.50 is -$87.50, one of 4798.25 is -$100.
-    do = {0: lambda s: s.buy(ES, 1), 3: lambda s: s.buy(MNQ, 1), 4: lambda s: s.buy(MNQ, 1), 5: lambda s: s.buy(ES, 1)}
+    do = {0: lambda s: s.buy(ES, 1), 3: lambda s: s.buy(MNQ, 1), 5: lambda s: s.buy(MNQ, 1), 6: lambda s: s.buy(ES, 1)}
     quotes = table([4800.0, 4800.0, 4800.0, 4798.5, 4798.25, 4798.25, 4798.25])
     rows = QuoteTable.from_rows((ES, MNQ), [0] * 7, quotes.ts, quotes.bid, quotes.ask)
     strategy, result = play(do, rows, limited(daily_loss=100.0))
-    assert [strategy.made[row].status for row in (3, 4, 5)] == [WORKING, DENIED, DENIED] or [
-        strategy.made[row].status for row in (3, 4, 5)
-    ] == [CANCELLED, DENIED, DENIED]
-    assert strategy.made[4].reason == "daily_loss: the day's loss in Sim101 reached 100.0"
+    # The order of row 3 passed; being an entry that was not yet filled, it is cancelled by the lock.
+    assert [strategy.made[row].status for row in (3, 5, 6)] == [CANCELLED, DENIED, DENIED]
+    assert strategy.made[5].reason == "daily_loss: the day's loss in Sim101 reached 100.0"
     assert result.denials == {"daily_loss": 2}
     assert [decision[1:] for decision in result.decisions if decision[1] == "lock"] == [("lock", "Scripted", "Sim101")]
 
@@ -389,12 +434,14 @@ def test_a_lock_cancels_entries_and_keeps_exits() -> None:
 def test_a_locked_account_may_still_reduce() -> None:
     do = {
         0: lambda s: s.buy(ES, 3),
-        5: lambda s: [s.sell(ES, 1), s.buy(ES, 1), s.sell(ES, 4)],
-        8: lambda s: s.close(ES),
+        5: lambda s: s.sell(ES, 1),
+        6: lambda s: s.buy(ES, 1),
+        8: lambda s: s.sell(ES, 4),
+        9: lambda s: s.close(ES),
     }
-    quotes = table([4800.0] * 4 + [4790.0] * 8)
+    quotes = table([4800.0] * 4 + [4790.0] * 10)
     strategy, result = play(do, quotes, limited(daily_loss=100.0))
-    assert [order.status for order in strategy.made[5]] == [FILLED, DENIED, DENIED]
+    assert [strategy.made[row].status for row in (5, 6, 8)] == [FILLED, DENIED, DENIED]
     assert result.denials == {"daily_loss": 2}
     assert strategy.held[-1] == 0
 
@@ -517,15 +564,12 @@ def test_the_position_never_exceeds_its_limit(
         }[verb]
 
     positions: list[int] = []
-    match = SimExchange.match
-
     bids = (4800.0 + np.cumsum([0, *moves]) * 0.25).tolist()
     how = ReplaySettings(
         fills=FillModel(slippage=0),
         latency=Latency(entry=SECOND // 4, report=report * 1_000_000),
         limits=RiskLimits(max_position=limit, max_orders_per_minute=50),
     )
-    assert match is SimExchange.match
     _, result = play({row: act(*wish) for row, wish in enumerate(wishes)}, table(bids), how)
     held = 0
     for fill in result.fills:

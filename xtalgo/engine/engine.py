@@ -312,8 +312,6 @@ class Engine:
     def _on_stale(self, event: Stale) -> None:
         if isinstance(event.command, PlaceOrder):
             order = self.blotter.orders[event.command.order_id]
-            if order.is_done:
-                return  # cancelled in answer to another one that went stale at the same instant
             self.blotter.step(order, Trigger.STALE, self.now, reason="waited too long for a token; not sent")
             self._decide("stale", order.id)
             self._moved(order)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from attrs import define, field
@@ -226,12 +227,13 @@ class PacingQueue(Generic[T]):
             self.longest_wait = now - head.queued
         return head
 
-    def expired(self, now: Ns) -> list[T]:
-        """Take out what has gone stale by ``now``, in order of deadline."""
-        stale = []
+    def expired(self, now: Ns) -> Iterator[T]:
+        """Take out what has gone stale by ``now``, in order of deadline, one at a time.
+
+        What is removed in answer to one of them does not come up any more.
+        """
         while self._deadlines and self._deadlines[0][0] <= now:
             entry = heapq.heappop(self._deadlines)[2]
             if not entry.gone:
                 self._forget(entry)
-                stale.append(entry.item)
-        return stale
+                yield entry.item

@@ -154,7 +154,11 @@ class Replay:
         """Let what is due at ``now`` happen: timers, or else the queue, or else the venue."""
         if self.engine.timers.due <= now:
             self._send(self.engine.handle(Tick(now)))
-        elif self.queue.waiting and self.queue.due(now) <= now:
+        else:
+            self._advance_venue(now)
+
+    def _advance_venue(self, now: Ns) -> None:
+        if self.queue.waiting and self.queue.due(now) <= now:
             for command in self.queue.expired(now):
                 self._send(self.engine.handle(Stale(now, command)))
             self._release(now)
@@ -194,12 +198,7 @@ class Replay:
             due = min(self.queue.due(self.engine.now), self.exchange.in_flight_due())
             if due > last:
                 return
-            if self.queue.due(due) <= due:
-                for command in self.queue.expired(due):
-                    self._send(self.engine.handle(Stale(due, command)))
-                self._release(due)
-            else:
-                self._hear(due)
+            self._advance_venue(due)
 
     def _tell_pnl(self, now: Ns) -> None:
         self._told_pnl = now
