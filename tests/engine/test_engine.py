@@ -523,6 +523,19 @@ def test_a_refused_cancel_is_no_evidence_of_the_end() -> None:
     assert (order.status, strategy.position(ES)) == (OrderStatus.FILLED, 1)
 
 
+def test_a_cancel_that_was_refused_may_be_asked_for_again() -> None:
+    """The order still works as far as anybody knows: a second wish to cancel it goes out, though not at once."""
+    do = {0: lambda s: s.buy(ES, 1, limit_price=4790.0)} | dict.fromkeys((1, 2), lambda s: s.cancel(s.made[0]))
+    strategy, engine = begin(do)
+    order = placed(engine, strategy)
+    engine.handle(update(order, 0.5, Trigger.ACCEPT))
+    (cancel,) = engine.handle(at(1))
+    engine.handle(Released(engine.now, cancel))
+    engine.handle(CancelRefused(START + 2 * SECOND, "r-1", "busy"))
+    sent = [*engine.handle(at(3)), *engine.handle(Tick(START + 60 * SECOND))]
+    assert sent == [cancel]
+
+
 def test_a_withdrawn_place_is_taken_back_by_its_key() -> None:
     _, engine = begin({0: lambda s: s.buy(ES, 1), 1: lambda s: s.cancel(s.made[0])})
     (command,) = engine.handle(at(0))

@@ -311,8 +311,11 @@ def test_a_flood_that_answers_its_own_cancels_does_not_upset_the_queue() -> None
 
     strategy = Nervous()
     result = replay(strategy, table([4800.0] * 8), LATE)
-    assert result.rpcs == 25
     assert {order.status for order in strategy.made[25:]} == {OrderStatus.CANCELLED}
+    # Told of each once. The 25 that had left were filled; cancels were sent for those whose fill was not yet seen.
+    assert [name for _, name in strategy.told] == [f"r-{n}" for n in range(26, 51)]
+    assert len(result.fills) == 25
+    assert result.anomalies == ()
 
 
 class Steady(Strategy):

@@ -48,8 +48,12 @@ class Amendments:
     """Told of orders that were cancelled before they were sent."""
     wishes: dict[str, _Wish] = field(factory=dict)
 
-    def cancel(self, order: Order) -> None:
-        """Cancel an open order; one that never left is withdrawn at once."""
+    def cancel(self, order: Order, *, insist: bool = False) -> None:
+        """Cancel an open order; one that never left is withdrawn at once.
+
+        After a refusal only those who ``insist`` (a strategy that asks again) are heard before there was time for
+        evidence of how the order ended.
+        """
         if order.is_done:
             return
         if order.status in (OrderStatus.DRAFT, OrderStatus.QUEUED):
@@ -61,7 +65,7 @@ class Amendments:
             self._on_drop(order)
             return
         wish = self.wishes.setdefault(order.id, _Wish())
-        if not wish.cancelling and not wish.refused:
+        if not wish.cancelling and (insist or not wish.refused):
             wish.cancel = True
             self._blotter.mark(order, cancel=True)
             self._go(order, wish)

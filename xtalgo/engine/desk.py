@@ -73,10 +73,10 @@ class Desk:
     # --- what it has ---------------------------------------------------------------------------------------------
 
     def exposure(self, without: Order | None = None) -> Exposure:
-        """The position and everything open on each side but engine-owned exits and ``without``."""
+        """The position and everything open on each side but engine-owned exits, ``without`` and unjudged drafts."""
         buys = sells = 0
         for order in self.orders:
-            if order is not without:
+            if order is not without and not self.is_unjudged(order):
                 if order.side > 0:
                     buys += order.remaining
                 else:
@@ -96,9 +96,9 @@ class Desk:
         """Whether it has no position, nothing open and nothing standing."""
         return not (self.book.position or self.orders or self.exits.pairs or self.closing or self.goal is not None)
 
-    def is_waiting(self, order: Order) -> bool:
-        """Whether an order waits for exits to make room."""
-        return order in self._waiting
+    def is_unjudged(self, order: Order) -> bool:
+        """Whether an order is a draft that has not been to the gate: wishes are judged in their order."""
+        return order.status is OrderStatus.DRAFT and order not in self._waiting
 
     # --- wishes --------------------------------------------------------------------------------------------------
 
@@ -188,14 +188,18 @@ class Desk:
         """Cancel what could extend the position; exits, the author's own included, stay."""
         self.goal = None
         for order in list(self.orders):
-            if order.role is not Role.CLOSE and order.side * self.book.position >= 0:
+            if order.role is not Role.CLOSE and order.side * self.book.position >= 0 and not self.is_unjudged(order):
                 self.host.cancel(order)
         self._drop_done()
 
     def _resting_entries(self) -> list[Order]:
         """Limit and stop orders that could extend the position."""
         position = self.book.position
-        return [order for order in self.orders if order.type is not OrderType.MARKET and order.side * position >= 0]
+        return [
+            order
+            for order in self.orders
+            if order.type is not OrderType.MARKET and order.side * position >= 0 and not self.is_unjudged(order)
+        ]
 
     # --- bringing about what is wanted ---------------------------------------------------------------------------
 

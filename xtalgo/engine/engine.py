@@ -46,7 +46,7 @@ from xtalgo.model.events import (
     Stale,
 )
 from xtalgo.model.instruments import Contract, ContractBook
-from xtalgo.model.types import Ns, OrderStatus, Trigger
+from xtalgo.model.types import Ns, Trigger
 
 __all__ = ["Decision", "Engine", "Snapshot"]
 
@@ -275,7 +275,7 @@ class Engine:
         self._wishes.clear()
         for desk in self._desks.values():
             for order in desk.orders:
-                if order.status is OrderStatus.DRAFT and order.created == self.now and not desk.is_waiting(order):
+                if desk.is_unjudged(order):
                     self.blotter.step(order, Trigger.DROP, self.now, reason="its callback raised")
             desk.orders = [order for order in desk.orders if order.is_open]
 
@@ -432,10 +432,32 @@ class Engine:
             return None
         seat = self.seats[desk.owner]
         prices = () if order is None else (order.limit_price, order.stop_price)
-        opened = sum(other.is_open and other is not order for held in seat.desks.values() for other in held.orders)
+        opened = sum(
+            other.is_open and other is not order and not held.is_unjudged(other)
+            for held in seat.desks.values()
+            for other in held.orders
+        )
         return desk.gate.check(
             self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
         )
+
+    def gate_change(
+        self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None
+    ) -> Denial | None:
+        """Ask the risk gate whether an open order may be changed to this; a refusal is told, and nothing is changed."""
+        if desk.gate.is_open or order.is_exit:
+            return None
+        change = order.side * ((order.quantity if quantity is None else quantity) - order.filled)
+        prices = (limit_price, stop_price)
+        denial = desk.gate.check(
+            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, desk.series.quote
+        )
+        if denial is not None:
+            self.blotter.remark(order, f"change denied: {denial.reason}: {denial.text}")
+            self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
+            self._decide("deny", order.id, denial.reason)
+            self._notices.append(order)
+        return denial
 
     def deny(self, order: Order, denial: Denial) -> None:
         """End a draft as denied; its strategy hears of it at its next turn, so that it can't go round in circles."""

@@ -148,10 +148,14 @@ class RiskGate:
         change: int,
         prices: tuple[float | None, ...],
         exposure: Exposure,
-        open_orders: int,
+        open_orders: int | None,
         quote: Quote | None,
     ) -> Denial | None:
-        """None to let an order of ``change`` signed contracts pass, or why not. Changes nothing."""
+        """None to let an order of ``change`` signed contracts pass, or why not. Changes nothing.
+
+        ``open_orders`` is how many the strategy has besides this one; None judges a change of an order that it has
+        already, of which there can't be too many.
+        """
         if exposure.reduces(change):
             return None
         if self.state is TradingState.HALTED:
@@ -166,13 +170,13 @@ class RiskGate:
         if limits.max_position is not None and exposure.worst(change) > limits.max_position:
             text = f"{contract.name} could reach {exposure.worst(change)}, at most {limits.max_position}"
             return Denial(DenyReason.POSITION, text)
-        if limits.max_open_orders is not None and open_orders >= limits.max_open_orders:
+        if limits.max_open_orders is not None and open_orders is not None and open_orders >= limits.max_open_orders:
             return Denial(DenyReason.OPEN_ORDERS, f"{open_orders} open, at most {limits.max_open_orders}")
         if limits.price_collar is not None:
             for price in prices:
                 if price is not None and (text := _outside(contract, price, quote, limits.price_collar)):
                     return Denial(DenyReason.PRICE_COLLAR, text)
-        if limits.max_orders_per_minute is not None:
+        if limits.max_orders_per_minute is not None and open_orders is not None:
             while self._passed and self._passed[0] <= now - MINUTE_NS:
                 self._passed.popleft()
             if len(self._passed) >= limits.max_orders_per_minute:

@@ -230,6 +230,8 @@ class Seat:
         stop = _stop_price(contract, stop_price)
 
         def act() -> None:
+            if self.engine.gate_change(desk, order, quantity, limit, stop) is not None:
+                return
             pair = desk.exits.pair_of(order)
             if pair is not None:
                 pair.stop_price = stop if stop is not None else pair.stop_price
@@ -278,7 +280,7 @@ class Seat:
             raise StrategyError(
                 f"order {order.id} protects a position and is the engine's: move it with change(), or close()"
             )
-        self._wish(desk, lambda: self.engine.amendments.cancel(order))
+        self._wish(desk, lambda: self.engine.amendments.cancel(order, insist=True))
 
     def cancel_all(self, instrument: str | None, account: str | None) -> None:
         """Cancel every open order but engine-owned exits, and drop standing targets."""
@@ -286,7 +288,8 @@ class Seat:
         name = None if instrument is None else self.engine.feeds.canonical(instrument)
         for (held_in, held), desk in list(self.desks.items()):
             if held_in == where and name in (None, held):
-                self._wish(desk, partial(_cancel_all, self.engine, desk))
+                # What is open now: an order placed after this, in the same callback, is not meant.
+                self._wish(desk, partial(_cancel_all, self.engine, desk, list(desk.orders)))
 
     def close(self, instrument: str, account: str | None) -> None:
         """Cancel everything in an instrument and close this strategy's position in it."""
@@ -358,10 +361,10 @@ class Seat:
                 raise StrategyError(f"{self.name}.{name} is a parameter and fixed for the run; keep state elsewhere")
 
 
-def _cancel_all(engine: Engine, desk: Desk) -> None:
+def _cancel_all(engine: Engine, desk: Desk, orders: list[Order]) -> None:
     desk.goal = None
-    for order in list(desk.orders):
-        engine.amendments.cancel(order)
+    for order in orders:
+        engine.amendments.cancel(order, insist=True)
 
 
 def _whole(what: str, value: Any) -> int:

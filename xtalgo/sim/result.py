@@ -118,7 +118,7 @@ def summarize(
         quote = engine.feeds.of(book.contract.name).quote
         if quote is not None:
             open_pnl += book.money(book.open_pnl(_mark(book.contract, quote.bid, quote.ask, book.position)))
-    curve = _equity(executions, table, contracts)
+    curve = _equity(engine, executions, table, contracts)
     sharpe, sampling = _sharpe(curve)
     wins = [trip.pnl for trip in trips if trip.pnl > 0]
     losses = [trip.pnl for trip in trips if trip.pnl < 0]
@@ -224,38 +224,35 @@ def _book(
     return book
 
 
-def _equity(executions: Sequence[Fill], table: QuoteTable, contracts: ContractBook) -> EquityCurve:
-    by_instrument: dict[str, list[Fill]] = {}
+def _equity(engine: Engine, executions: Sequence[Fill], table: QuoteTable, contracts: ContractBook) -> EquityCurve:
+    """Each book is marked at its own side, at the last quote of each stamp: what happened at a stamp is in it."""
+    books: dict[tuple[str, str, str], list[Fill]] = {}
     for fill in executions:
-        by_instrument.setdefault(fill.instrument, []).append(fill)
-    if not by_instrument:
+        key = (engine.blotter.orders[fill.order_id].owner, fill.account, fill.instrument)
+        books.setdefault(key, []).append(fill)
+    if not books:
         return EquityCurve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
-    stamps = [table.ts[table.rows(name)] for name in by_instrument]
-    ts = stamps[0] if len(stamps) == 1 else _merged(table, list(by_instrument))
+    ts = _stamps(table, {instrument for _, _, instrument in books})
     pnl = np.zeros(len(ts))
     in_market = np.zeros(len(ts), np.bool_)
-    for (name, fills), quoted in zip(by_instrument.items(), stamps, strict=True):
-        contract = contracts.contract(name)
+    for (_, _, instrument), fills in books.items():
+        contract = contracts.contract(instrument)
         changes = np.array([0] + [fill.side * fill.quantity for fill in fills], np.int64)
         ticks = np.append(0, contract.ticks_of(np.array([fill.price for fill in fills])))
         paid = np.cumsum([0.0] + [fill.fee for fill in fills])
         position, cost = np.cumsum(changes), np.cumsum(changes * ticks)
-        done = np.searchsorted(np.array([fill.executed for fill in fills], np.int64), quoted, side="right")
-        rows = table.rows(name)
-        bid, ask = table.bid[rows], table.ask[rows]
+        rows = table.rows(instrument)
+        newest = np.searchsorted(table.ts[rows], ts, side="right") - 1  # -1: not quoted yet, and so not traded
+        bid, ask = table.bid[rows][newest], table.ask[rows][newest]
+        done = np.searchsorted(np.array([fill.executed for fill in fills], np.int64), ts, side="right")
         held = position[done]
         mark = contract.ticks_of(np.where(held > 0, np.minimum(bid, ask), np.maximum(bid, ask)))
-        worth = (held * mark - cost[done]) * contract.tick_value - paid[done]
-        if len(stamps) == 1:
-            return EquityCurve(quoted, worth, held != 0)
-        newest = np.searchsorted(quoted, ts, side="right") - 1
-        known = newest >= 0
-        pnl[known] += worth[newest[known]]
-        in_market[known] |= held[newest[known]] != 0
+        pnl += (held * mark - cost[done]) * contract.tick_value - paid[done]
+        in_market |= held != 0
     return EquityCurve(ts, pnl, in_market)
 
 
-def _merged(table: QuoteTable, names: list[str]) -> NDArray[np.int64]:
+def _stamps(table: QuoteTable, names: set[str]) -> NDArray[np.int64]:
     """The stamps at which any of some instruments was quoted, ascending, each once."""
     ts: NDArray[np.int64] = table.ts[table.order]
     if len(names) < len(table.instruments):
