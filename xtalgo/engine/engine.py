@@ -11,25 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, cast
 
 from attrs import fields, frozen
 
-from xtalgo.engine.amendments import Amendments
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame
-from xtalgo.engine.brackets import Exits
-from xtalgo.engine.desk import Desk
-from xtalgo.engine.feeds import WATCHES, Feeds
-from xtalgo.engine.ledger import Ledger, PositionView
+from xtalgo.engine.feeds import Feeds
+from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.losses import DailyLoss
-from xtalgo.engine.orders import Anomaly, Blotter, Order
-from xtalgo.engine.risk import Denial, RiskGate, RiskLimits
+from xtalgo.engine.office import Office
+from xtalgo.engine.orders import Anomaly, Order
+from xtalgo.engine.risk import RiskGate, RiskLimits
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
-from xtalgo.engine.timers import Timer, Timers
-from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder
+from xtalgo.engine.timers import Timer
+from xtalgo.model.commands import Command, PlaceOrder
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
@@ -48,10 +46,7 @@ from xtalgo.model.events import (
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Ns, Trigger
 
-__all__ = ["Decision", "Engine", "Snapshot"]
-
-Decision: TypeAlias = tuple[int | float | str | None, ...]
-"""What was decided: when, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``), and the facts."""
+__all__ = ["Engine", "Snapshot"]
 
 
 @frozen
@@ -65,7 +60,7 @@ class Snapshot:
     anomalies: tuple[Anomaly, ...]
 
 
-class Engine:
+class Engine(Office):
     """Holds the strategies, their books and their orders; pure, and driven from outside.
 
     ``pin`` turns any spelling of an instrument into the one canonical name it stands for here (ConfigError when
@@ -87,22 +82,9 @@ class Engine:
             raise ConfigError("there is no strategy to run")
         if not accounts or len({name.casefold() for name in accounts}) != len(accounts):
             raise ConfigError(f"accounts must be one or more different names, not {list(accounts)!r}")
-        self.now: Ns = 0
-        self.blotter = Blotter(run)
-        self.ledger = Ledger()
-        self.timers = Timers()
-        self.amendments = Amendments(self.blotter, self._emit, self._dropped)
+        super().__init__(Feeds(contracts, pin, make_series), run)
         self.notes: list[Note] = []
-        self.decisions: list[Decision] = []
-        self.denials: dict[str, int] = {}
-        self.feeds = Feeds(contracts, pin, make_series)
         self.bars = BarMaker(self.feeds, self._schedule)
-        self._out: list[Command] = []
-        self._wishes: list[tuple[Callable[[], object], Desk | None]] = []
-        self._dirty: dict[int, Desk] = {}
-        self._desks: dict[tuple[str, str, str], Desk] = {}
-        self._notices: list[Order] = []
-        self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
         self.seats: dict[str, Seat] = {}
         self._losses = DailyLoss(self.seats.values(), self.feeds, self.timers, self._on_loss)
         self._watches_loss = limits is not None and limits.daily_loss is not None
@@ -289,9 +271,6 @@ class Engine:
             )
         return order
 
-    def _desk_of(self, order: Order) -> Desk:
-        return self._desks[order.owner, order.account, order.instrument]
-
     def _moved(self, order: Order, *, tell: bool = True) -> None:
         """An order's status may have moved: let its amendments, its desk and its strategy know."""
         if self.amendments.wishes:
@@ -352,10 +331,6 @@ class Engine:
         self.amendments.may_cancel_again(order)
         self.touch(self._desk_of(order))
 
-    def _dropped(self, order: Order) -> None:
-        self._notices.append(order)
-        self.touch(self._desk_of(order))
-
     def _on_fill(self, event: Fill) -> None:
         order = self.blotter.orders.get(event.order_id) or self._known(event)
         if order is None or not self.blotter.book(order, event):
@@ -379,128 +354,7 @@ class Engine:
         for seat in self.seats.values():
             seat.strategy.on_link(event)
 
-    # --- for desks and exits -------------------------------------------------------------------------------------
-
-    def _emit(self, command: Command) -> None:
-        self._out.append(command)
-        match command:
-            case ChangeOrder():
-                self._decide("change", command.order_id, command.quantity, command.limit_price, command.stop_price)
-            case CancelOrder():
-                self._decide("cancel", command.order_id)
-
-    def _decide(self, what: str, *facts: int | float | str | None) -> None:
-        self.decisions.append((self.now, what, *facts))
-
-    def submit(self, order: Order, *, reduces: bool = False) -> None:
-        """Queue an order that needs no gate, or passed it."""
-        self.blotter.step(order, Trigger.SUBMIT, self.now)
-        self._out.append(order.command(reduces=reduces))
-        self.decisions.append(
-            (
-                self.now,
-                "place",
-                order.id,
-                order.account,
-                order.instrument,
-                order.side,
-                order.quantity,
-                order.type,
-                order.limit_price,
-                order.stop_price,
-                order.tif,
-                order.oco,
-                order.role,
-            )
-        )
-
-    def cancel(self, order: Order) -> None:
-        """Cancel an open order on the engine's own account."""
-        self.amendments.cancel(order)
-
-    def change(self, order: Order, *, quantity: int) -> None:
-        """Change the quantity of an open order on the engine's own account."""
-        self.amendments.change(order, quantity=quantity)
-
-    def wanted_quantity(self, order: Order) -> int:
-        """The quantity an order will have when everything asked for has happened."""
-        return self.amendments.wanted_quantity(order)
-
-    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
-        """Ask the risk gate about a change of a desk's position."""
-        if desk.gate.is_open:
-            return None
-        seat = self.seats[desk.owner]
-        prices = () if order is None else (order.limit_price, order.stop_price)
-        opened = sum(
-            other.is_open and other is not order and not held.is_unjudged(other)
-            for held in seat.desks.values()
-            for other in held.orders
-        )
-        return desk.gate.check(
-            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
-        )
-
-    def gate_change(
-        self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None
-    ) -> Denial | None:
-        """Ask the risk gate whether an open order may be changed to this; a refusal is told, and nothing is changed."""
-        if desk.gate.is_open or order.is_exit:
-            return None
-        change = order.side * ((order.quantity if quantity is None else quantity) - order.filled)
-        prices = (limit_price, stop_price)
-        denial = desk.gate.check(
-            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, desk.series.quote
-        )
-        if denial is not None:
-            self.blotter.remark(order, f"change denied: {denial.reason}: {denial.text}")
-            self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
-            self._decide("deny", order.id, denial.reason)
-            self._notices.append(order)
-        return denial
-
-    def deny(self, order: Order, denial: Denial) -> None:
-        """End a draft as denied; its strategy hears of it at its next turn, so that it can't go round in circles."""
-        self.blotter.step(order, Trigger.DENY, self.now, reason=f"{denial.reason}: {denial.text}")
-        self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
-        self._decide("deny", order.id, denial.reason)
-        self._notices.append(order)
-
-    def passed(self, desk: Desk, order: Order) -> None:
-        """Queue an order that passed the gate."""
-        if not desk.gate.is_open:
-            desk.gate.passed(self.now)
-        position, change = desk.book.position, order.side * order.quantity
-        # Worked out only where it can be true: an order that is larger than the position does not only reduce.
-        reduces = position * change < 0 and abs(change) <= abs(position) and desk.exposure(order).reduces(change)
-        self.submit(order, reduces=reduces)
-
-    def touch(self, desk: Desk) -> None:
-        """Bring a desk in line at the end of this turn."""
-        self._dirty[id(desk)] = desk
-
-    def wake(self, desk: Desk, when: Ns) -> None:
-        """Look at a desk again at a time."""
-        self.timers.add(Timer(when, "", lambda: self.touch(desk), is_engines=True))
-
-    def wake_on_quote(self, desk: Desk, after: Ns) -> None:
-        """Look at a desk again at the first quote of its instrument from ``after`` on."""
-        waiting = self._retries.setdefault(desk.contract.name, [])
-        if all(other is not desk for _, other in waiting):
-            waiting.append((after, desk))
-            self.feeds.hear(desk.contract.name, self._retry, WATCHES)
-
-    def _retry(self, quote: Quote) -> None:
-        waiting = self._retries[quote.instrument]
-        ready = [desk for after, desk in waiting if quote.ts >= after]
-        if ready:
-            waiting[:] = [item for item in waiting if quote.ts < item[0]]
-            for desk in ready:
-                self.wish(partial(self.touch, desk))
-            if not waiting:
-                self.feeds.leave(quote.instrument, self._retry, WATCHES)
-
-    # --- for seats -----------------------------------------------------------------------------------------------
+    # --- seating -----------------------------------------------------------------------------------------------
 
     def _seat(self, seat: Seat) -> None:
         strategy = seat.strategy
@@ -516,24 +370,10 @@ class Engine:
         seat.parameters = {item.name: getattr(strategy, item.name) for item in fields(cast(Any, type(strategy)))}
         strategy._seat = seat
 
-    def open_desk(self, seat: Seat, account: str, instrument: str) -> Desk:
-        """The desk of one strategy in one account and instrument."""
-        series = self.feeds.of(instrument)
-        book = self.ledger.book(seat.name, account, series.contract)
-        exits = Exits(self, seat.name, account, series.contract)
-        desk = Desk(self, seat.name, account, series.contract, series, book, exits, seat.gate)
-        self._desks[seat.name, account, instrument] = desk
+    def watch_losses(self, instrument: str) -> None:
+        """A strategy opened a desk: if there is a daily loss to watch, watch it at this instrument's quotes."""
         if self._watches_loss:
             self._losses.watch(instrument)
-        return desk
-
-    def wish(self, act: Callable[[], object], desk: Desk | None = None) -> None:
-        """Do something at the end of this turn, and bring a desk in line after it."""
-        self._wishes.append((act, desk))
-
-    def _schedule(self, when: Ns, run: Callable[[], None]) -> None:
-        # By way of a wish, so that the driver looks at ``due`` again before the next quote.
-        self.wish(lambda: self.timers.add(Timer(when, "", run, is_engines=True)))
 
     def _on_loss(self, seat: Seat, account: str) -> None:
         self._decide("lock", seat.name, account)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from xtalgo.engine.arguments import (
+    limit_price_of,
+    nanoseconds,
+    plan_of,
+    stop_price_of,
+    target_of,
+    time_in_force,
+    whole,
+)
 from xtalgo.engine.bars import Bars, Basis
 from xtalgo.engine.brackets import Plan
 from xtalgo.engine.desk import Desk
@@ -21,7 +29,7 @@ from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK
-from xtalgo.model.types import SECOND_NS, Ns, Side, TimeInForce
+from xtalgo.model.types import Ns, Side, TimeInForce
 
 if TYPE_CHECKING:
     from xtalgo.engine.engine import Engine
@@ -81,7 +89,8 @@ class Seat:
             name = self.engine.feeds.canonical(instrument)
             found = self.desks.get((where, name))
             if found is None:
-                found = self.desks[where, name] = self.engine.open_desk(self, where, name)
+                found = self.desks[where, name] = self.engine.open_desk(self.name, where, name, self.gate)
+                self.engine.watch_losses(name)
             self._asked[instrument, account] = found
         return found
 
@@ -109,11 +118,11 @@ class Seat:
 
     def window(self, instrument: str, size: int) -> Window:
         """A window on the quotes from now on."""
-        return Window(self._heard(instrument), _whole("window size", size))
+        return Window(self._heard(instrument), whole("window size", size))
 
     def columns(self, instrument: str, size: int) -> Columns:
         """What a signal reads."""
-        return Columns(self._heard(instrument), _whole("lookback", size))
+        return Columns(self._heard(instrument), whole("lookback", size))
 
     def _heard(self, instrument: str) -> Any:
         self.subscribe(instrument)
@@ -167,16 +176,16 @@ class Seat:
     ) -> Order:
         """Make a draft and let the end of the turn decide."""
         self._look()
-        quantity = _whole("quantity", quantity)
+        quantity = whole("quantity", quantity)
         desk = self.desk(instrument, account)
         contract = desk.contract
-        plan = _plan(desk, side, stop_loss, take_profit, limit_price or stop_price)
+        plan = plan_of(desk, side, stop_loss, take_profit, limit_price or stop_price)
         order = desk.draft(
             side,
             quantity,
-            limit_price=_limit_price(contract, side, limit_price),
-            stop_price=_stop_price(contract, stop_price),
-            tif=_tif(tif),
+            limit_price=limit_price_of(contract, side, limit_price),
+            stop_price=stop_price_of(contract, stop_price),
+            tif=time_in_force(tif),
             oco=oco,
         )
         if plan is not None:
@@ -192,7 +201,7 @@ class Seat:
     def order_target(self, instrument: str, quantity: int, account: str | None) -> Order | None:
         """Draft what is missing to a position, which then stands as a goal."""
         self._look()
-        target = quantity if type(quantity) is int else _target(quantity)
+        target = quantity if type(quantity) is int else target_of(quantity)
         desk = self.desk(instrument, account)
         if desk.goal == target and not desk.closing:
             return None
@@ -219,15 +228,15 @@ class Seat:
         if quantity is None and limit_price is None and stop_price is None:
             return
         if quantity is not None:
-            quantity = _whole("quantity", quantity)
+            quantity = whole("quantity", quantity)
             if order.is_exit:
                 raise StrategyError(f"order {order.id} is sized by the engine to the position it protects")
         if limit_price is not None and order.limit_price is None:
             raise StrategyError(f"order {order.id} is a {order.type} order and has no limit price")
         if stop_price is not None and order.stop_price is None:
             raise StrategyError(f"order {order.id} is a {order.type} order and has no stop price")
-        limit = _limit_price(contract, order.side, limit_price)
-        stop = _stop_price(contract, stop_price)
+        limit = limit_price_of(contract, order.side, limit_price)
+        stop = stop_price_of(contract, stop_price)
 
         def act() -> None:
             if self.engine.gate_change(desk, order, quantity, limit, stop) is not None:
@@ -252,7 +261,7 @@ class Seat:
                 raise StrategyError(f"order {entry.id} was placed without {name}=")
         price = entry.average_price
         # A stop may be moved into profit: what matters is the side of the market, not of the entry.
-        fresh = _plan(desk, entry.side, stop_loss, take_profit, None if price is not None else entry.limit_price)
+        fresh = plan_of(desk, entry.side, stop_loss, take_profit, None if price is not None else entry.limit_price)
         assert fresh is not None
         kept = Plan(
             plan.stop_loss if stop_loss is None else fresh.stop_loss,
@@ -329,11 +338,11 @@ class Seat:
 
     def after(self, seconds: float, tag: str) -> Timer:
         """Once, this much later."""
-        return self._timer(self.engine.now + _span(seconds), tag, None)
+        return self._timer(self.engine.now + nanoseconds(seconds), tag, None)
 
     def every(self, seconds: float, tag: str) -> Timer:
         """Again and again, first this much later."""
-        span = _span(seconds)
+        span = nanoseconds(seconds)
         return self._timer(self.engine.now + span, tag, lambda due: due + span)
 
     def at(self, time: str, tag: str, zone: str | None) -> Timer:
@@ -365,90 +374,3 @@ def _cancel_all(engine: Engine, desk: Desk, orders: list[Order]) -> None:
     desk.goal = None
     for order in orders:
         engine.amendments.cancel(order, insist=True)
-
-
-def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        try:
-            whole = int(value)
-        except (TypeError, ValueError, OverflowError):
-            whole = 0
-        if isinstance(value, bool | str) or whole != value:
-            raise StrategyError(f"{what} must be a positive whole number, not {value!r}")
-        value = whole
-    if value <= 0:
-        raise StrategyError(f"{what} must be a positive whole number, not {value!r}")
-    return int(value)
-
-
-def _target(value: Any) -> int:
-    if isinstance(value, bool | str) or not math.isfinite(value) or int(value) != value:
-        raise StrategyError(f"a target position is a whole number of contracts, not {value!r}")
-    return int(value)
-
-
-def _span(seconds: float) -> Ns:
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise StrategyError(f"a timer needs a positive number of seconds, not {seconds!r}")
-    return max(1, round(seconds * SECOND_NS))
-
-
-def _tif(value: TimeInForce | str) -> TimeInForce:
-    try:
-        return TimeInForce(str(value).upper())
-    except ValueError:
-        raise StrategyError(f"time in force is DAY or GTC, not {value!r}") from None
-
-
-def _price(what: str, value: float) -> float:
-    try:
-        price = float(value)
-    except (TypeError, ValueError):
-        price = math.nan
-    if not (price > 0 and math.isfinite(price)):
-        raise StrategyError(f"{what} must be a positive price, not {value!r}")
-    return price
-
-
-def _limit_price(contract: Contract, side: Side, price: float | None) -> float | None:
-    """Off the tick grid a limit goes to the tick that is no worse than asked: down to buy, up to sell."""
-    if price is None:
-        return None
-    exact = _price("limit_price", price)
-    ticks = contract.to_ticks(exact)
-    if side * (contract.to_price(ticks) - exact) > 1e-9 * exact:
-        ticks -= side
-    return contract.to_price(ticks)
-
-
-def _stop_price(contract: Contract, price: float | None) -> float | None:
-    """Off the tick grid a stop goes to the nearest tick."""
-    return None if price is None else contract.round(_price("stop_price", price))
-
-
-def _plan(
-    desk: Desk, side: Side, stop_loss: int | float | None, take_profit: int | float | None, price: float | None
-) -> Plan | None:
-    if stop_loss is None and take_profit is None:
-        return None
-    quote = desk.series.quote
-    near = price if price is not None else quote.mid if quote is not None else None
-    return Plan(
-        _exit("stop_loss", stop_loss, near, desk.contract, -side),
-        _exit("take_profit", take_profit, near, desk.contract, side),
-    )
-
-
-def _exit(what: str, spec: Any, near: float | None, contract: Contract, direction: int) -> int | float | None:
-    """Ticks stay an int, a price becomes a float; a price on the wrong side or far away is a mistake."""
-    if spec is None:
-        return None
-    if not isinstance(spec, float):
-        return _whole(f"{what} in ticks", spec)
-    price = _price(what, spec)
-    if near is not None and not 0 < direction * (price - near) < near / 2:
-        raise StrategyError(
-            f"{what}={spec!r} is a price (a float) on the wrong side of, or far from, {near:g} for "
-            f"{contract.name}; give ticks as an int, e.g. {what}={max(1, round(abs(spec)))}"
-        )
-    return price

@@ -16,8 +16,9 @@ import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
-from xtalgo.engine.engine import Decision, Engine
+from xtalgo.engine.engine import Engine
 from xtalgo.engine.ledger import MICRO, Book
+from xtalgo.engine.office import Decision
 from xtalgo.engine.orders import Anomaly, Order
 from xtalgo.engine.pacing import PacingQueue
 from xtalgo.engine.seat import Note

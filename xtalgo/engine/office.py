@@ -1,0 +1,194 @@
+"""What desks and seats need done: orders queued, changed, cancelled and judged, desks opened and looked at again.
+
+The engine is an office that also takes turns; everything here happens inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from xtalgo.engine.amendments import Amendments
+from xtalgo.engine.brackets import Exits
+from xtalgo.engine.desk import Desk
+from xtalgo.engine.feeds import WATCHES, Feeds
+from xtalgo.engine.ledger import Ledger
+from xtalgo.engine.orders import Blotter, Order
+from xtalgo.engine.risk import Denial, RiskGate
+from xtalgo.engine.timers import Timer, Timers
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command
+from xtalgo.model.events import Quote
+from xtalgo.model.types import Ns, Trigger
+
+__all__ = ["Decision", "Office"]
+
+Decision: TypeAlias = tuple[int | float | str | None, ...]
+"""What was decided: when, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``), and the facts."""
+
+
+class Office:
+    """Orders, books and desks, and what is to be done at the end of the turn."""
+
+    def __init__(self, feeds: Feeds, run: str) -> None:
+        self.now: Ns = 0
+        self.feeds = feeds
+        self.blotter = Blotter(run)
+        self.ledger = Ledger()
+        self.timers = Timers()
+        self.amendments = Amendments(self.blotter, self._emit, self._dropped)
+        self.decisions: list[Decision] = []
+        self.denials: dict[str, int] = {}
+        self._out: list[Command] = []
+        self._wishes: list[tuple[Callable[[], object], Desk | None]] = []
+        self._dirty: dict[int, Desk] = {}
+        self._desks: dict[tuple[str, str, str], Desk] = {}
+        self._notices: list[Order] = []
+        self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
+
+    # --- desks ---------------------------------------------------------------------------------------------------
+
+    def open_desk(self, owner: str, account: str, instrument: str, gate: RiskGate) -> Desk:
+        """The desk of one strategy in one account and instrument."""
+        series = self.feeds.of(instrument)
+        book = self.ledger.book(owner, account, series.contract)
+        exits = Exits(self, owner, account, series.contract)
+        desk = Desk(self, owner, account, series.contract, series, book, exits, gate)
+        self._desks[owner, account, instrument] = desk
+        return desk
+
+    def wish(self, act: Callable[[], object], desk: Desk | None = None) -> None:
+        """Do something at the end of this turn, and bring a desk in line after it."""
+        self._wishes.append((act, desk))
+
+    def _schedule(self, when: Ns, run: Callable[[], None]) -> None:
+        # By way of a wish, so that the driver looks at ``due`` again before the next quote.
+        self.wish(lambda: self.timers.add(Timer(when, "", run, is_engines=True)))
+
+    def _desk_of(self, order: Order) -> Desk:
+        return self._desks[order.owner, order.account, order.instrument]
+
+    # --- orders --------------------------------------------------------------------------------------------------
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
+        match command:
+            case ChangeOrder():
+                self._decide("change", command.order_id, command.quantity, command.limit_price, command.stop_price)
+            case CancelOrder():
+                self._decide("cancel", command.order_id)
+
+    def _decide(self, what: str, *facts: int | float | str | None) -> None:
+        self.decisions.append((self.now, what, *facts))
+
+    def submit(self, order: Order, *, reduces: bool = False) -> None:
+        """Queue an order that needs no gate, or passed it."""
+        self.blotter.step(order, Trigger.SUBMIT, self.now)
+        self._out.append(order.command(reduces=reduces))
+        self.decisions.append(
+            (
+                self.now,
+                "place",
+                order.id,
+                order.account,
+                order.instrument,
+                order.side,
+                order.quantity,
+                order.type,
+                order.limit_price,
+                order.stop_price,
+                order.tif,
+                order.oco,
+                order.role,
+            )
+        )
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an open order on the engine's own account."""
+        self.amendments.cancel(order)
+
+    def change(self, order: Order, *, quantity: int) -> None:
+        """Change the quantity of an open order on the engine's own account."""
+        self.amendments.change(order, quantity=quantity)
+
+    def wanted_quantity(self, order: Order) -> int:
+        """The quantity an order will have when everything asked for has happened."""
+        return self.amendments.wanted_quantity(order)
+
+    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
+        """Ask the risk gate about a change of a desk's position."""
+        if desk.gate.is_open:
+            return None
+        prices = () if order is None else (order.limit_price, order.stop_price)
+        opened = sum(
+            other.is_open and other is not order and not held.is_unjudged(other)
+            for held in self._desks.values()
+            if held.owner == desk.owner
+            for other in held.orders
+        )
+        return desk.gate.check(
+            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
+        )
+
+    def gate_change(
+        self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None
+    ) -> Denial | None:
+        """Ask the risk gate whether an open order may be changed to this; a refusal is told, and nothing is changed."""
+        if desk.gate.is_open or order.is_exit:
+            return None
+        change = order.side * ((order.quantity if quantity is None else quantity) - order.filled)
+        prices = (limit_price, stop_price)
+        denial = desk.gate.check(
+            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, desk.series.quote
+        )
+        if denial is not None:
+            self.blotter.remark(order, f"change denied: {denial.reason}: {denial.text}")
+            self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
+            self._decide("deny", order.id, denial.reason)
+            self._notices.append(order)
+        return denial
+
+    def deny(self, order: Order, denial: Denial) -> None:
+        """End a draft as denied; its strategy hears of it at its next turn, so that it can't go round in circles."""
+        self.blotter.step(order, Trigger.DENY, self.now, reason=f"{denial.reason}: {denial.text}")
+        self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1
+        self._decide("deny", order.id, denial.reason)
+        self._notices.append(order)
+
+    def passed(self, desk: Desk, order: Order) -> None:
+        """Queue an order that passed the gate."""
+        if not desk.gate.is_open:
+            desk.gate.passed(self.now)
+        position, change = desk.book.position, order.side * order.quantity
+        # Worked out only where it can be true: an order that is larger than the position does not only reduce.
+        reduces = position * change < 0 and abs(change) <= abs(position) and desk.exposure(order).reduces(change)
+        self.submit(order, reduces=reduces)
+
+    def touch(self, desk: Desk) -> None:
+        """Bring a desk in line at the end of this turn."""
+        self._dirty[id(desk)] = desk
+
+    def wake(self, desk: Desk, when: Ns) -> None:
+        """Look at a desk again at a time."""
+        self.timers.add(Timer(when, "", lambda: self.touch(desk), is_engines=True))
+
+    def wake_on_quote(self, desk: Desk, after: Ns) -> None:
+        """Look at a desk again at the first quote of its instrument from ``after`` on."""
+        waiting = self._retries.setdefault(desk.contract.name, [])
+        if all(other is not desk for _, other in waiting):
+            waiting.append((after, desk))
+            self.feeds.hear(desk.contract.name, self._retry, WATCHES)
+
+    def _retry(self, quote: Quote) -> None:
+        waiting = self._retries[quote.instrument]
+        ready = [desk for after, desk in waiting if quote.ts >= after]
+        if ready:
+            waiting[:] = [item for item in waiting if quote.ts < item[0]]
+            for desk in ready:
+                self.wish(partial(self.touch, desk))
+            if not waiting:
+                self.feeds.leave(quote.instrument, self._retry, WATCHES)
+
+    def _dropped(self, order: Order) -> None:
+        self._notices.append(order)
+        self.touch(self._desk_of(order))
