@@ -131,9 +131,14 @@ class QuoteTable:
 
     def quotes(self, start: int, stop: int) -> list[Quote]:
         """The merged rows ``start:stop`` as quotes. Meant for chunks: boxing a column whole costs its memory."""
+        return self.chunk(start, stop)[1]
+
+    def chunk(self, start: int, stop: int) -> tuple[list[Ns], list[Quote]]:
+        """The stamps and the quotes of the merged rows ``start:stop``."""
         rows = self.order[start:stop]
+        stamps: list[Ns] = self.ts[rows].tolist()
         columns: list[Iterable[Any]] = [
-            self.ts[rows].tolist(),
+            stamps,
             np.array(self.instruments, dtype=object)[self.codes(start, stop)].tolist(),
             self.bid[rows].tolist(),
             self.ask[rows].tolist(),
@@ -149,7 +154,7 @@ class QuoteTable:
         if self.has_sizes:
             columns.append(_told(self.bid_size[rows]))
             columns.append(_told(self.ask_size[rows]))
-        return list(map(Quote, *columns))
+        return stamps, list(map(Quote, *columns))
 
     def head(self, count: int) -> QuoteTable:
         """The first ``count`` merged rows as a table of their own."""

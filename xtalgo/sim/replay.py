@@ -106,7 +106,7 @@ class Replay:
         if not count:
             raise DataError("the recording holds no quotes")
         self._series = {name: self.engine.feeds.of(name) for name in self.table.instruments}
-        self._send(self.engine.start(self.table.stamps(0, 1)[0]))
+        self._send(self.engine.start(int(self.table.ts[self.table.order[0]])))
         for start in range(0, count, CHUNK):
             self._play(start, min(count, start + CHUNK))
             if on_progress is not None:
@@ -117,8 +117,8 @@ class Replay:
         return summarize(self.engine, self.exchange.executions, self.queue, self.table, self.contracts)
 
     def _play(self, start: int, stop: int) -> None:
-        stamps = self.table.stamps(start, stop)
-        quotes = iter(self.table.quotes(start, stop))
+        stamps, boxed = self.table.chunk(start, stop)
+        quotes = iter(boxed)
         engine, exchange, queue, timers = self.engine, self.exchange, self.queue, self.engine.timers
         size, done = stop - start, 0
         while done < size:
