@@ -250,8 +250,8 @@ def write_quotes(
         "instrument": contract.name,
         "source": source,
         "synthetic": "true" if synthetic else "false",
-        "tick_size": repr(contract.tick_size),
-        "point_value": repr(contract.point_value),
+        "tick_size": _plain(contract.tick_size),
+        "point_value": _plain(contract.point_value),
         **{f"note.{key}": value for key, value in sorted((notes or {}).items())},
     }
     table = pa.table(
@@ -323,3 +323,8 @@ def _validate(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
         refuse(columns[name] < UNKNOWN, f"{name} is negative")
     for name in ("bid_size", "ask_size"):
         refuse(columns[name] > np.iinfo(np.int32).max, f"{name} is too large")
+
+
+def _plain(number: float) -> str:
+    """A number as people write it: ``50``, not ``50.0``."""
+    return str(int(number)) if number.is_integer() else repr(number)
