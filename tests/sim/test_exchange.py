@@ -332,7 +332,7 @@ def test_the_stop_of_a_triggered_stop_limit_is_history() -> None:
     venue.quote(0, 4800.0, 4800.25)
     venue.place(1, "a", SELL, stop=4799.0, limit=4799.5)
     venue.quote(2, 4799.0, 4799.25)  # triggered; the bid is below the limit
-    venue.change(3, "a", stop_price=4790.0, limit_price=4799.25)
+    venue.change(3, "a", stop_price=4810.0, limit_price=4799.25)  # as a new stop it would be refused
     assert venue.advance(3) == ["3 a is 1 4799.25 4799.0"]
     venue.quote(4, 4799.5, 4799.75)
     assert venue.fills() == [("a", 1, 4799.5)]
@@ -400,6 +400,15 @@ def test_a_partial_fill_shrinks_the_others_by_as_much() -> None:
     # 1 + 2 + 1 of the 4 that the group stood for; then both are done.
     assert venue.fills()[-1] == ("target", 1, 4805.0)
     assert venue.advance(200) == ["110 target fill 1 at 4805.0", "110 stop cancel"]
+
+
+def test_an_order_changed_to_what_is_filled_finishes_its_group() -> None:
+    venue = Venue(entry=0, report=10, oco="reduce")
+    group(venue)
+    venue.quote(2, 4805.25, 4805.5, size=1)
+    venue.change(3, "target", quantity=1)
+    assert venue.advance(50)[-2:] == ["12 stop is 3 None 4795.0", "13 stop cancel"]
+    assert venue.working() == []
 
 
 def test_a_partner_that_shrinks_to_nothing_is_cancelled() -> None:

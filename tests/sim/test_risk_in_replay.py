@@ -313,13 +313,18 @@ def test_what_only_reduces_always_passes() -> None:
     assert strategy.held[-1] == 0
 
 
-def test_only_what_reduces_even_if_all_else_fills_first() -> None:
-    """Long 2 with a sale of 1 open: another sale of 1 reduces, a sale of 2 might open."""
+@pytest.mark.parametrize(("enter", "leave", "limit"), [("buy", "sell", 4900.0), ("sell", "buy", 4700.0)])
+def test_only_what_reduces_even_if_all_else_fills_first(enter: str, leave: str, limit: float) -> None:
+    """Two held, and an exit for 1 open: another exit for 1 reduces, one for 2 might open."""
+
+    def out(quantity: int) -> Callable[[Any], Order]:
+        return lambda s: getattr(s, leave)(ES, quantity, limit_price=limit)
+
     do = {
-        0: lambda s: s.buy(ES, 2),
-        3: lambda s: [s.sell(ES, 1, limit_price=4900.0), s.halt("enough")],
-        5: lambda s: s.sell(ES, 2, limit_price=4900.0),
-        6: lambda s: s.sell(ES, 1, limit_price=4900.0),
+        0: lambda s: getattr(s, enter)(ES, 2),
+        3: lambda s: [out(1)(s), s.halt("enough")],
+        5: out(2),
+        6: out(1),
     }
     strategy, _ = play(do, 9, limited(max_position=9))
     assert [strategy.made[5].status, strategy.made[6].status] == [DENIED, WORKING]

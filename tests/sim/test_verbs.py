@@ -418,24 +418,31 @@ def test_a_denied_target_can_be_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    "replaced_by",
+    ("verb", "left"),
     [
-        lambda s: s.buy(ES, 1, limit_price=4700.0),
-        lambda s: s.close(ES),
-        lambda s: s.flatten(),
-        lambda s: s.cancel_all(),
-        lambda s: s.cancel_all(ES),
-        lambda s: s.halt("enough"),
+        (lambda s: s.buy(ES, 1, limit_price=4700.0), 1),
+        (lambda s: s.close(ES), 0),
+        (lambda s: s.flatten(), 0),
+        (lambda s: s.cancel_all(), 1),
+        (lambda s: s.cancel_all(ES), 1),
+        (lambda s: s.halt("enough"), 1),
     ],
     ids=["buy", "close", "flatten", "cancel_all", "cancel_all in it", "halt"],
 )
-def test_a_standing_target_is_dropped_by_other_verbs(replaced_by: Callable[[Scripted], Any]) -> None:
-    # Above the limit: no attempt can pass until the target is dropped, and none is made after.
-    do = {0: lambda s: s.order_target(ES, 3), 3: replaced_by}
-    _, result = play(do, 20, late(limits=RiskLimits(max_position=2)))
-    assert executed(result) == []
-    assert decided(result)[0] == "deny 1"
-    assert "place 3" not in decided(result)
+def test_a_standing_target_is_dropped_by_other_verbs(verb: Callable[[Scripted], Any], left: int) -> None:
+    """As above, but before the minute is over another verb replaces the target, which then never goes."""
+    do = {0: lambda s: s.buy(ES, 1), 1: lambda s: s.order_target(ES, 3), 10: verb}
+    strategy, result = play(do, 75, late(limits=RiskLimits(max_orders_per_minute=1)))
+    assert strategy.held[9] == 1
+    assert strategy.held[-1] == left
+    assert not [quantity for _, quantity, _ in executed(result)[1:] if quantity > 0]
+
+
+def test_a_denied_target_that_is_asked_for_again_and_again_is_denied_once() -> None:
+    do = dict.fromkeys(range(30), lambda s: s.order_target(ES, 3))
+    strategy, result = play(do, 30, late(limits=RiskLimits(max_position=2)))
+    assert result.denials == {"position": 1}
+    assert [order is None for order in strategy.made.values()] == [False] + [True] * 29
 
 
 def test_cancel_all_elsewhere_leaves_a_standing_target_alone() -> None:
@@ -686,6 +693,18 @@ def test_a_cancel_beats_a_change() -> None:
     strategy, result = play({0: lambda s: s.buy(ES, 1, limit_price=4700.0), 2: change_and_cancel}, 8, LATE)
     assert strategy.made[0].status is OrderStatus.CANCELLED
     assert result.rpcs == 2  # the place and the cancel; the change never left
+
+
+def test_a_change_that_waits_for_another_dies_with_the_order() -> None:
+    # Ten quotes a second: the change of 0.5 s is answered at 0.75 s. The next one waits for that; the cancel does not.
+    do = {
+        0: lambda s: s.buy(ES, 1, limit_price=4700.0),
+        5: lambda s: s.change(s.made[0], limit_price=4710.0),
+        6: lambda s: [s.change(s.made[0], limit_price=4720.0), s.cancel(s.made[0])],
+    }
+    strategy, result = play(do, fast(40), LATE)
+    assert decided(result) == ["place 1", "change 1", "cancel 1"]
+    assert (strategy.made[0].status, strategy.made[0].limit_price) == (OrderStatus.CANCELLED, 4710.0)
 
 
 def test_a_done_order_is_changed_in_vain_but_without_harm() -> None:

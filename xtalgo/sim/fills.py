@@ -30,8 +30,9 @@ class FillModel:
     - A **market** order fills at the far side of the quote (buys at the ask, sells at the bid), made worse by
       ``slippage`` ticks.
     - A **limit** order that the quote already crosses when it comes to the exchange fills as a market order would,
-      but never worse than its limit. One that rests fills at its limit when the far side trades *through* it
-      (ask below a buy limit, bid above a sell limit); with ``touch`` it is enough that the far side reaches it.
+      but never worse than its limit, and goes on doing so until a quote finds it resting. One that rests fills at its
+      limit when the far side trades *through* it (ask below a buy limit, bid above a sell limit); with ``touch`` it
+      is enough that the far side reaches it.
     - A **stop** is triggered when a new trade (``last``), or the far side, reaches it; ``stop_trigger`` can narrow
       that to ``last`` or ``quote``. It then fills on the same quote like a market order, slippage included; a
       **stop-limit** becomes a limit order at that moment. A stop that is on the wrong side of the market when it
