@@ -387,6 +387,10 @@ def test_accounts_as_a_mapping_by_name() -> None:
 def test_a_status_at_the_top_is_an_acknowledgment() -> None:
     assert read(status="subscribed", instruments=["YM 09-27"]) == Status("subscribed", {"instruments": ["YM 09-27"]})
     assert read(status="error", error="what?") == Status("error", {"error": "what?"})
+    refused = read(status="error", error="what?")
+    assert isinstance(refused, Status)
+    assert refused.error == "what?"
+    assert Status("subscribed").error is None
     assert read(status="ok", id="k", data={}) == Status("ok", {"id": "k", "data": {}})
     assert read(status=200) == Status("200", {"status": 200})
 
@@ -563,7 +567,7 @@ def test_no_text_upsets_a_client(frame: str | bytes) -> None:
 
 
 def test_no_broken_frame_upsets_a_client() -> None:
-    """Thirty thousand frames with bytes changed, cut out, doubled or put in."""
+    """Fifteen thousand frames with bytes changed, cut out, doubled or put in."""
     frames = [
         encode_server(message).encode()
         for message in (
@@ -580,7 +584,7 @@ def test_no_broken_frame_upsets_a_client() -> None:
     chance = random.Random(20_270_917)
     alphabet = [*b'{}[]",:0123456789.eE+-\\ntrufalsN', 0, 9, 127, 128, 195, 255]
     kept = 0
-    for _ in range(30_000):
+    for _ in range(15_000):
         frame = bytearray(chance.choice(frames))
         for _ in range(chance.choice((1, 1, 2, 5))):
             at = chance.randrange(len(frame))
@@ -598,4 +602,4 @@ def test_no_broken_frame_upsets_a_client() -> None:
         kept += not isinstance(message, Unknown)
         assert isinstance(parse_client(bytes(frame)), (Refusal, *get_args(ClientMessage)))
         msgspec.json.encode(msgspec.to_builtins(message) if not isinstance(message, RpcReply) else message.id)
-    assert 3_000 < kept < 27_000
+    assert 1_500 < kept < 13_500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, TypeAlias
@@ -185,7 +186,7 @@ def _told(column: NDArray[Any]) -> Iterable[int | None]:
     return [value if value >= 0 else None for value in values] if unknown.any() else values
 
 
-class Series:
+class Series(ABC):
     """One instrument as the engine sees it: the newest quote, how many there were, and who listens.
 
     ``count`` and ``quote`` are moved by the engine at each quote; subclasses say where the past is kept.
@@ -206,13 +207,13 @@ class Series:
         self._audience = tuple(audience)
         self.listeners = self._recorders + self._audience
 
+    @abstractmethod
     def keep(self, length: int) -> None:
         """Make sure that at least the last ``length`` quotes from now on can be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def column(self, name: str, length: int) -> NDArray[Any]:
         """The last ``length`` values of a column of ``QuoteTable``, read-only."""
-        raise NotImplementedError
 
     def ticks(self, name: str, length: int) -> Ints:
         """The last ``length`` prices of ``bid``, ``ask`` or ``last`` in whole ticks."""

@@ -182,6 +182,12 @@ class Status(msgspec.Struct, frozen=True):
     status: str
     fields: dict[str, Any] = {}
 
+    @property
+    def error(self) -> str | None:
+        """The text of an ``error`` beside the status: how a refused subscription may look (inferred)."""
+        error = self.fields.get("error")
+        return error if isinstance(error, str) and error else None
+
 
 class StatusFrame(msgspec.Struct, frozen=True):
     """``type: status`` with a ``state`` (observed: syncing, ready, stalled, stopped, disconnected). Not an ack."""

@@ -37,6 +37,7 @@ from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK, Session, local_instant, session_at
 from xtalgo.model.types import MILLISECOND_NS, Ns
 from xtalgo.sim import profile
+from xtalgo.sim.paths import FRAMES_PER_SESSION, SECONDS, SLOT, UNITS, Common, Path, stream
 from xtalgo.sim.profile import MarketSpec, PathSpec
 
 __all__ = ["FRAMES_PER_SESSION", "InstrumentQuotes", "SessionQuotes", "SyntheticMarket"]
@@ -47,15 +48,8 @@ Sizes: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 _Column = TypeVar("_Column", bound=NDArray[Any])
 
-FRAMES_PER_SESSION = 23 * 3_600
-"""Frames of one session: one a second for 23 hours (clocks change on Sunday mornings, outside trading hours)."""
-
-_SECONDS = np.arange(FRAMES_PER_SESSION, dtype=np.int64)
-_SLOT = _SECONDS // profile.HALF_HOUR_S
-_CASH = (_SLOT >= 31) & (_SLOT < 44)  # 09:30 to 16:00 New York
-_OPENING = np.less(_SECONDS, profile.WIDE_AFTER_OPEN[0])
-_GRID_S = 10  # volatility and flow move every ten seconds: fine enough for minutes, and a tenth of the loop
-_REL = 2.0**32  # returns are summed as integers in units of 2**-32
+_CASH = (SLOT >= 31) & (SLOT < 44)  # 09:30 to 16:00 New York
+_OPENING = np.less(SECONDS, profile.WIDE_AFTER_OPEN[0])
 _SUB = 1_024  # efficient prices are integers in units of 1/1024 tick
 _MARGIN = int(profile.FOLLOW_MARGIN * _SUB)
 _FLOOR_TICKS = 20  # no price falls below this, whatever the path does
@@ -141,7 +135,7 @@ class SyntheticMarket:
     specs: tuple[MarketSpec, ...] = field(converter=_specs)
     first: dt.date
     _closes: dict[PathSpec, list[float]] = field(factory=dict, init=False, repr=False)
-    _common: tuple[int, _Common] | None = field(default=None, init=False, repr=False)
+    _common: tuple[int, Common] | None = field(default=None, init=False, repr=False)
     _latest: SessionQuotes | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -162,13 +156,13 @@ class SyntheticMarket:
             raise ConfigError(f"this market begins on {self.first}; it has no {day}")
         if self._latest is None or self._latest.session != session:
             ordinal = _ordinal(day)
-            ts = _stamps(_stream(self.seed, ordinal, "clock"), session)
+            ts = _stamps(stream(self.seed, ordinal, "clock"), session)
             paths = {spec.path: self._path(spec.path, ordinal) for spec in self.specs}
             self._latest = SessionQuotes(
                 session,
                 ts,
                 tuple(
-                    _quotes(spec, ts, *paths[spec.path], _stream(self.seed, ordinal, f"quotes/{spec.name}"))
+                    _quotes(spec, ts, *paths[spec.path], stream(self.seed, ordinal, f"quotes/{spec.name}"))
                     for spec in self.specs
                 ),
             )
@@ -193,7 +187,7 @@ class SyntheticMarket:
                 row += 1_000
             session = session_at(session.close)
 
-    def _path(self, spec: PathSpec, ordinal: int) -> tuple[_Path, float]:
+    def _path(self, spec: PathSpec, ordinal: int) -> tuple[Path, float]:
         """The path of a session, and the level it opens at (1 is the start price)."""
         first = _ordinal(self.first)
         closes = self._closes.setdefault(spec, [1.0])  # closes[k]: the level just before the k-th session
@@ -205,10 +199,10 @@ class SyntheticMarket:
             closes.append(path.close(before, ordinal > first))
         return path, path.open(before, ordinal > first)
 
-    def _draw(self, spec: PathSpec, ordinal: int) -> _Path:
+    def _draw(self, spec: PathSpec, ordinal: int) -> Path:
         if self._common is None or self._common[0] != ordinal:
-            self._common = (ordinal, _Common.draw(self.seed, ordinal))
-        return _Path.draw(self.seed, ordinal, spec, self._common[1])
+            self._common = (ordinal, Common.draw(self.seed, ordinal))
+        return Path.draw(self.seed, ordinal, spec, self._common[1])
 
 
 # ---------------------------------------------------------------------------------------------------------- time
@@ -227,141 +221,29 @@ def _ordinal(day: dt.date) -> int:
     return weeks * 5 + weekday
 
 
-def _stream(seed: int, ordinal: int, label: str) -> np.random.Generator:
-    """Random numbers of one thing in one session; other labels and sessions are independent streams."""
-    key = (ordinal, int.from_bytes(label.encode(), "big"))
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
-
-
 def _stamps(random: np.random.Generator, session: Session) -> Ints:
     """One stamp a second with a constant phase and up to 8 ms of delay, in whole milliseconds."""
     phase = int(random.random() * 900)
     late = random.random(FRAMES_PER_SESSION)
-    millis = _SECONDS * 1_000 + phase + (late * late * late * 9).astype(np.int64)
+    millis = SECONDS * 1_000 + phase + (late * late * late * 9).astype(np.int64)
     return _locked(session.open + millis * MILLISECOND_NS)
 
 
 # --------------------------------------------------------------------------------------------------------- paths
 
 
-@frozen(eq=False)
-class _Weather:
-    """Draws of one session, for one path or for the common factor, alike in scale so that they can be blended.
-
-    ``shock`` is standard normal, ``volatility`` and ``flow`` are log factors, all one a second.
-    """
-
-    shock: Floats
-    volatility: Floats
-    flow: Floats
-    day: float
-    gap: float
-
-    @classmethod
-    def draw(cls, seed: int, ordinal: int, label: str) -> _Weather:
-        random = _stream(seed, ordinal, label)
-        gap = float(random.standard_normal())
-        shock = random.standard_normal(FRAMES_PER_SESSION)
-        volatility = _wander(random, *profile.FAST_VOLATILITY) + _wander(random, *profile.SLOW_VOLATILITY)
-        # An AR(1) cut after ten days, so that it does not depend on where the market began.
-        sd, stay = profile.DAY_VOLATILITY
-        days = [float(_stream(seed, ordinal - k, f"{label}/day").standard_normal()) for k in range(10)]
-        day = sd * math.sqrt(1 - stay * stay) * sum(stay**k * drawn for k, drawn in enumerate(days))
-        return cls(shock, volatility, _wander(random, *profile.FLOW), day, gap)
-
-    def blend(self, own: _Weather, loading: float) -> _Weather:
-        """This one (the common factor) and ``own``, weighted so that variances stay."""
-        rest = math.sqrt(1 - loading * loading)
-        near = abs(loading)  # volatility and volume rise together even where prices move against each other
-        return _Weather(
-            loading * self.shock + rest * own.shock,
-            near * self.volatility + rest * own.volatility,
-            near * self.flow + rest * own.flow,
-            near * self.day + rest * own.day,
-            loading * self.gap + rest * own.gap,
-        )
-
-
-def _wander(random: np.random.Generator, sd: float, half_life: float) -> Floats:
-    """A stationary AR(1) that moves every ``_GRID_S`` seconds, one value a second."""
-    stay = 0.5 ** (_GRID_S / half_life)
-    level = float(random.standard_normal()) * sd
-    drawn = random.standard_normal(FRAMES_PER_SESSION // _GRID_S) * (sd * math.sqrt(1 - stay * stay))
-    levels = [level := stay * level + step for step in drawn.tolist()]
-    return np.repeat(np.asarray(levels), _GRID_S)
-
-
-@frozen(eq=False)
-class _Common:
-    """What all paths of one session share; a normal shock times ``burst`` is Student's t(4), ``news`` in moves."""
-
-    weather: _Weather
-    burst: Floats
-    news: Floats
-
-    @classmethod
-    def draw(cls, seed: int, ordinal: int) -> _Common:
-        random = _stream(seed, ordinal, "common/burst")
-        chance = random.random(FRAMES_PER_SESSION) * random.random(FRAMES_PER_SESSION)
-        chi = -0.5 * np.log(np.maximum(chance, 1e-300))  # chi-square with four degrees of freedom, over four
-        news = np.zeros(FRAMES_PER_SESSION)
-        weights = np.asarray([profile.NEWS_FADE**k for k in range(20)])
-        for second, likely, sd in profile.NEWS:
-            drawn, size = float(random.random()), float(random.standard_normal())
-            if drawn < likely:
-                news[second : second + len(weights)] = weights * (sd * size * (1 - profile.NEWS_FADE))
-        return cls(_Weather.draw(seed, ordinal, "common"), 1 / np.sqrt(np.maximum(chi, 0.1)), news)
-
-
-@frozen(eq=False)
-class _Path:
-    """One path over one session: ``returns`` since the open in units of 2**-32, and the relative gap before it.
-
-    ``volatility`` (mean 1) and ``flow`` (log volume beyond it) tell its instruments how busy each second is.
-    """
-
-    returns: Ints
-    volatility: Floats
-    flow: Floats
-    gap: float
-
-    @classmethod
-    def draw(cls, seed: int, ordinal: int, spec: PathSpec, common: _Common) -> _Path:
-        weather = common.weather.blend(_Weather.draw(seed, ordinal, f"path/{spec.key}"), spec.loading)
-        sds = (profile.FAST_VOLATILITY[0], profile.SLOW_VOLATILITY[0], profile.DAY_VOLATILITY[0])
-        volatility = np.exp(weather.volatility + (weather.day - sum(sd * sd for sd in sds) / 2))
-        volatility = np.clip(np.rint(volatility * 65_536) / 65_536, 0.01, profile.VOLATILITY_CAP)
-        shock = np.clip(common.burst * weather.shock, -profile.SHOCK_CAP, profile.SHOCK_CAP)
-        move = profile.MOVE_BP[spec.profile][_SLOT] * (spec.volatility * 1e-4)
-        steps = move * (volatility * (shock * profile.STEP_SCALE) + common.news * spec.loading)
-        # The gaps were measured on ES; other paths scale them by their mean move.
-        median, steep, most = profile.WEEKEND_GAP if ordinal % 5 == 0 else profile.BREAK_GAP
-        wide = spec.volatility * sum(profile.MOVE_BP[spec.profile].tolist()) / sum(profile.MOVE_BP["ES"].tolist())
-        gap = min(math.sinh(steep * abs(weather.gap)) / math.sinh(steep * 0.674), most) * median * 1e-4 * wide
-        gap = math.copysign(round(gap * _REL) / _REL, weather.gap)
-        return cls(np.cumsum(np.rint(steps * _REL).astype(np.int64)), volatility, weather.flow, gap)
-
-    def open(self, before: float, with_gap: bool) -> float:
-        """The level at the open after a close at ``before``."""
-        return before * (1 + self.gap) if with_gap else before
-
-    def close(self, before: float, with_gap: bool) -> float:
-        """The level of the last second; it never reaches zero."""
-        return max(self.open(before, with_gap) * (1 + int(self.returns[-1]) / _REL), 1e-3)
-
-
 # -------------------------------------------------------------------------------------------------------- quotes
 
 
-def _quotes(spec: MarketSpec, ts: Ints, path: _Path, level: float, random: np.random.Generator) -> InstrumentQuotes:
+def _quotes(spec: MarketSpec, ts: Ints, path: Path, level: float, random: np.random.Generator) -> InstrumentQuotes:
     """Quotes around a path that opens at ``level`` times the start price."""
     opening = spec.start_price / spec.contract.tick_size * level * _SUB
-    efficient = np.rint(opening * (1 + path.returns / _REL)).astype(np.int64)
+    efficient = np.rint(opening * (1 + path.returns / UNITS)).astype(np.int64)
     efficient = np.maximum(efficient, _FLOOR_TICKS * _SUB)
 
     # A second without an event repeats the frame before: up to `quiet` of them at night, none in the cash session.
     pace = profile.VOLUME_PER_MINUTE[spec.path.profile]
-    busy = (1 - spec.quiet * np.exp(-12 * (pace - pace.min()) / pace.max()))[_SLOT]
+    busy = (1 - spec.quiet * np.exp(-12 * (pace - pace.min()) / pace.max()))[SLOT]
     active = random.random(FRAMES_PER_SESSION) < busy
     efficient = efficient[_held(active)]
     base = _follow(efficient)
@@ -370,7 +252,7 @@ def _quotes(spec: MarketSpec, ts: Ints, path: _Path, level: float, random: np.ra
     spread, drawn = _spreads(spec, path.volatility, active, random)
     ask = base + 1 + (spread - 1 + (lean > 0)[drawn]) // 2
     bid = ask - spread
-    rate = pace[_SLOT] * (spec.volume / 60) / busy * path.volatility
+    rate = pace[SLOT] * (spec.volume / 60) / busy * path.volatility
     rate *= np.rint(np.exp(path.flow - profile.FLOW[0] ** 2 / 2) * 65_536) / 65_536
     growth, last = _trades(rate, bid, ask, np.diff(base, prepend=base[0]), active, random)
     return InstrumentQuotes(
@@ -387,7 +269,7 @@ def _quotes(spec: MarketSpec, ts: Ints, path: _Path, level: float, random: np.ra
 
 def _held(fresh: Flags) -> Ints:
     """For every frame the latest one, itself included, where ``fresh`` holds (frame 0 counts as fresh)."""
-    return np.maximum.accumulate(np.where(fresh, _SECONDS, 0))
+    return np.maximum.accumulate(np.where(fresh, SECONDS, 0))
 
 
 def _follow(efficient: Ints) -> Ints:
@@ -435,7 +317,7 @@ def _sizes(spec: MarketSpec, price: Ints, active: Flags, lean: Floats, random: n
     adds = np.where(moved, mean + sd_new * draws, np.where(active, sd * math.sqrt(1 - stay * stay) * draws, 0.0))
     level = 0.0
     levels = [level := keep * level + add for keep, add in zip(keeps, adds.tolist(), strict=True)]
-    median = spec.size * profile.SIZE_FACTOR[_SLOT]
+    median = spec.size * profile.SIZE_FACTOR[SLOT]
     sizes = np.rint(median * np.exp(np.asarray(levels) + profile.SIZE_LEAN * lean))
     return np.clip(sizes, 1, 1_000_000).astype(np.int32)
 
@@ -458,7 +340,7 @@ def _trades(
 
     turns = np.where(traded & (repeat >= profile.SIGN_STAYS), -1, 1)
     buys = np.where(move != 0, move > 0, np.multiply.accumulate(turns) > 0)
-    before = np.maximum(_SECONDS - (early < 0.15), 0)  # some trades met the quote of the frame before
+    before = np.maximum(SECONDS - (early < 0.15), 0)  # some trades met the quote of the frame before
     beyond = np.where(swept < profile.SWEPT, np.where(buys, 1, -1), 0)
     prices = np.where(buys, ask[before], bid[before]) + beyond
     return growth, prices[_held(traded)]
