@@ -564,7 +564,7 @@ def test_a_partly_filled_day_order_expires_for_the_rest() -> None:
 # --- whatever is asked of it --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     commands=st.lists(
         st.tuples(

@@ -36,7 +36,7 @@ from xtalgo import (
 )
 from xtalgo.sim.replay import Replay
 
-ROWS = 4_000
+ROWS = 3_000
 
 FILES = sorted((Path(__file__).parents[2] / "strategies").glob("*.py"))
 
@@ -260,11 +260,17 @@ def check(whole: Replay, part: Replay, quotes: QuoteTable, count: int) -> None:
     assert whole.engine.notes[: len(notes)] == notes
 
 
+@lru_cache(maxsize=None)
+def whole_run(make: Callable[[], list[Strategy]]) -> Replay:
+    """Played on all quotes of the first market, once."""
+    return played(make, market(1))
+
+
 @pytest.mark.parametrize("make", CASES)
 def test_decisions_do_not_depend_on_what_comes_later(make: Callable[[], list[Strategy]]) -> None:
     quotes = market(1)
-    whole = played(make, quotes)
-    for count in (1, 2, 517, 1_333, ROWS // 2, ROWS // 2 + 1, 2_750, ROWS - 1, ROWS):
+    whole = whole_run(make)
+    for count in (1, 2, 517, 1_333, ROWS // 2, ROWS // 2 + 1, ROWS - 1, ROWS):
         check(whole, played(make, quotes.head(count)), quotes, count)
 
 
@@ -283,7 +289,7 @@ def test_the_strategies_decide_something() -> None:
     for case in CASES:
         if case.id in ("momo", "fade"):
             continue  # with their own parameters they are too slow for a short recording
-        run = played(case.values[0], market(1))
+        run = whole_run(case.values[0])
         assert len(run.engine.decisions) > 50, case.id
         assert len(run.exchange.executions) > 10, case.id
 

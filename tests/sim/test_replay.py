@@ -646,7 +646,7 @@ def test_laws(seed: int, count: int, eagerness: int, entry: int, report: int, oc
         assert result.equity.pnl[-1] == pytest.approx(worth, abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 200))
 def test_two_runs_are_one(seed: int, count: int) -> None:
     quotes = random_walk(seed, count)
@@ -657,7 +657,7 @@ def test_two_runs_are_one(seed: int, count: int) -> None:
 
 def test_the_wild_are_wild() -> None:
     """The laws above are only worth something if all kinds of things happen under them."""
-    results = [replay(Wild(seed=seed), random_walk(seed, 250)) for seed in range(25)]
+    results = [replay(Wild(seed=seed), random_walk(seed, 250)) for seed in range(12)]
     seen = {str(order.status) for result in results for order in result.order_book}
     assert seen >= {"filled", "cancelled", "rejected", "working"}
     assert {decision[1] for result in results for decision in result.decisions} >= {
@@ -667,7 +667,7 @@ def test_the_wild_are_wild() -> None:
         "stale",
     }
     assert max(result.rpcs for result in results) > 150
-    assert sum(len(result.fills) for result in results) > 1_000
+    assert sum(len(result.fills) for result in results) > 500
 
 
 def test_strategies_do_not_disturb_each_other_but_by_their_requests() -> None:

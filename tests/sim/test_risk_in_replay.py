@@ -389,6 +389,89 @@ def test_a_change_cannot_carry_a_price_past_the_collar() -> None:
     assert strategy.made[0].limit_price == 4799.0
 
 
+def test_a_denied_change_is_counted_and_told_and_the_order_stands() -> None:
+    do = {
+        0: lambda s: s.buy(ES, 1, limit_price=4790.0),
+        2: lambda s: [s.told.clear(), s.change(s.made[0], quantity=3, limit_price=4791.0)],
+        3: lambda s: s.change(s.made[0], quantity=2, limit_price=4791.0),
+    }
+    strategy, result = play(do, 6, limited(max_order_quantity=2))
+    order = strategy.made[0]
+    assert (order.status, order.quantity, order.limit_price) == (WORKING, 2, 4791.0)
+    assert order.reason == "change denied: order_size: 3 contracts, at most 2"
+    assert result.denials == {"order_size": 1}
+    assert strategy.told[0] == (order.id, "working")
+    assert result.rpcs == 2
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda s: s.change(s.made[0][1], quantity=2),
+        lambda s: s.buy(ES, 1, limit_price=4790.0),
+        lambda s: s.order_target(ES, 1),
+    ],
+    ids=["another change", "another order", "a target"],
+)
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_change_on_its_way_counts_as_done(second: Callable[[Any], Any], later: int) -> None:
+    """At most 3: two orders of 1; one is changed to 2, and before that is confirmed something else asks for one more."""
+    do: dict[int, Callable[[Any], Any]] = {
+        0: lambda s: [s.buy(ES, 1, limit_price=4790.0), s.buy(ES, 1, limit_price=4790.0)],
+        3: lambda s: s.change(s.made[0][0], quantity=2),
+    }
+    if later:
+        do[4] = second
+    else:
+        first = do[3]
+        do[3] = lambda s: [first(s), second(s)]
+    how = ReplaySettings(
+        fills=FillModel(slippage=0),
+        latency=Latency(entry=3 * SECOND // 2, report=0),
+        limits=RiskLimits(max_position=3),
+    )
+    _, result = play(do, table([4800.0] * 8 + [4780.0] * 4), how)
+    held = np.cumsum([fill.side * fill.quantity for fill in result.fills])
+    assert held.max() <= 3
+    assert sum(result.denials.values()) >= 1
+
+
+def test_a_halted_strategy_may_still_move_its_own_exits() -> None:
+    """Long 1, with a stop and a target of its own that cancel each other: a price that moves opens nothing."""
+    do = {
+        0: lambda s: s.buy(ES, 1),
+        3: lambda s: [s.sell(ES, 1, stop_price=4790.0, oco="g"), s.sell(ES, 1, limit_price=4900.0, oco="g")],
+        5: lambda s: s.halt("enough"),
+        7: lambda s: s.change(s.made[3][0], stop_price=4795.0),
+    }
+    strategy, result = play(do, 10, limited())
+    assert strategy.made[3][0].stop_price == 4795.0
+    assert result.denials == {}
+
+
+def test_a_halted_strategy_may_move_the_exits_of_a_bracket() -> None:
+    do = {
+        0: lambda s: s.buy(ES, 1, stop_loss=40, take_profit=40),
+        3: lambda s: s.halt("enough"),
+        5: lambda s: s.change(s.made[0], stop_loss=8),
+        7: lambda s: s.change(s.orders()[-1], limit_price=4805.0),
+    }
+    _, result = play(do, 10, limited())
+    stop, target = result.order_book[1:]
+    assert (stop.stop_price, target.limit_price) == (4798.25, 4805.0)
+
+
+def test_a_change_of_a_done_order_is_no_business_of_the_gate() -> None:
+    do = {
+        0: lambda s: s.buy(ES, 1),
+        3: lambda s: s.close(ES),
+        6: lambda s: [s.halt("enough"), s.told.clear()],
+        8: lambda s: s.change(s.made[0], quantity=3),
+    }
+    strategy, result = play(do, 12, limited())
+    assert (strategy.made[0].reason, result.denials, strategy.told) == ("", {}, [])
+
+
 # --- the daily loss -----------------------------------------------------------------------------------------------
 
 
