@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,7 @@ def check(whole: Replay, part: Replay, quotes: QuoteTable, count: int) -> None:
     assert whole.engine.notes[: len(notes)] == notes
 
 
-@lru_cache(maxsize=None)
+@cache
 def whole_run(make: Callable[[], list[Strategy]]) -> Replay:
     """Played on all quotes of the first market, once."""
     return played(make, market(1))
@@ -312,7 +312,8 @@ def test_a_strategy_that_looks_ahead_is_found_out() -> None:
         def on_quote(self, quote: Quote) -> None:
             self.seen += 1
             if self.seen + 50 < len(self.ahead) and self.seen % 20 == 0:
-                self.order_target(self.instrument, 1 if self.ahead[self.seen + 50] > quote.bid else -1)
+                away = -20.0 if self.ahead[self.seen + 50] > quote.bid else -10.0
+                self.buy(self.instrument, 1, limit_price=quote.bid + away)
 
     def run(count: int) -> Replay:
         cut = quotes.head(count)

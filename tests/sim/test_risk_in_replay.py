@@ -409,13 +409,12 @@ def test_a_denied_change_is_counted_and_told_and_the_order_stands() -> None:
     [
         lambda s: s.change(s.made[0][1], quantity=2),
         lambda s: s.buy(ES, 1, limit_price=4790.0),
-        lambda s: s.order_target(ES, 1),
     ],
-    ids=["another change", "another order", "a target"],
+    ids=["another change", "another order"],
 )
 @pytest.mark.parametrize("later", [0, 1])
 def test_a_change_on_its_way_counts_as_done(second: Callable[[Any], Any], later: int) -> None:
-    """At most 3: two orders of 1; one is changed to 2, and before that is confirmed something else asks for one more."""
+    """At most 3: two orders of 1; one is changed to 2, and before that is confirmed the strategy asks for one more."""
     do: dict[int, Callable[[Any], Any]] = {
         0: lambda s: [s.buy(ES, 1, limit_price=4790.0), s.buy(ES, 1, limit_price=4790.0)],
         3: lambda s: s.change(s.made[0][0], quantity=2),

@@ -44,6 +44,8 @@ from xtalgo import (
     replay,
 )
 from xtalgo.model.sessions import from_datetime, to_datetime
+from xtalgo.sim.exchange import SimExchange
+from xtalgo.sim.replay import Replay
 
 BUY, SELL = Side.BUY, Side.SELL
 IDEAL = ReplaySettings.ideal()
@@ -930,6 +932,33 @@ def test_exits_are_for_what_is_filled_not_for_what_was_asked() -> None:
     )
     assert strategy.held[-1] == 2
     assert sum(order.remaining for order in exits(result)) == 2
+
+
+def test_exits_cover_no_more_than_the_position_when_tokens_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exits that were to shrink, for a sale that was then cancelled, must not be joined by more before they did."""
+
+    def flood_and_sell(s: Scripted) -> Order:
+        for _ in range(20):
+            s.buy(ES, 1, limit_price=4600.0)
+        return s.sell(ES, 1)
+
+    # Bought 2 on row 1. At 8 s the bucket is full: the flood empties it. The sale waits for both exits to shrink to 1,
+    # and these changes wait for tokens. At 8.1 s the sale is cancelled: the exits must be for 2 in all, not for 3.
+    do = {0: bracketed, 80: flood_and_sell, 81: lambda s: s.cancel(s.made[80])}
+    run = Replay([Scripted(do=do)], fast(150), IDEAL)
+    most: list[int] = []
+    match = SimExchange.match
+
+    def watched(exchange: SimExchange, quote: Quote) -> bool:
+        orders = run.engine.blotter.orders
+        stops = [order for order in exchange.resting.get(ES, ()) if orders[order.id].role is Role.STOP_LOSS]
+        most.append(sum(order.remaining for order in stops))
+        return match(exchange, quote)
+
+    monkeypatch.setattr(SimExchange, "match", watched)
+    run.run()
+    assert max(most) == 2
+    assert most[-1] == 2
 
 
 def test_an_entry_against_a_position_protects_only_what_it_opens() -> None:

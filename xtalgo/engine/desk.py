@@ -76,11 +76,13 @@ class Desk:
         """The position and everything open on each side but engine-owned exits, ``without`` and unjudged drafts."""
         buys = sells = 0
         for order in self.orders:
-            if order is not without and not self.is_unjudged(order):
+            if order is not without and order.is_open and not self.is_unjudged(order):
+                # A larger quantity that was asked for counts from then on.
+                size = max(order.remaining, self.host.wanted_quantity(order) - order.filled)
                 if order.side > 0:
-                    buys += order.remaining
+                    buys += size
                 else:
-                    sells += order.remaining
+                    sells += size
         return Exposure(self.book.position, buys, sells)
 
     def under_way(self) -> int:

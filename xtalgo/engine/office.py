@@ -134,13 +134,16 @@ class Office:
         self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None
     ) -> Denial | None:
         """Ask the risk gate whether an open order may be changed to this; a refusal is told, and nothing is changed."""
-        if desk.gate.is_open or order.is_exit:
+        if desk.gate.is_open or order.is_exit or order.is_done:
             return None
-        change = order.side * ((order.quantity if quantity is None else quantity) - order.filled)
-        prices = (limit_price, stop_price)
-        denial = desk.gate.check(
-            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, desk.series.quote
-        )
+        prices, quote = (limit_price, stop_price), desk.series.quote
+        if quantity is None or quantity <= order.quantity:
+            denial = desk.gate.check_prices(desk.contract, prices, quote)
+        else:
+            change = order.side * (quantity - order.filled)
+            denial = desk.gate.check(
+                self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, quote
+            )
         if denial is not None:
             self.blotter.remark(order, f"change denied: {denial.reason}: {denial.text}")
             self.denials[denial.reason] = self.denials.get(denial.reason, 0) + 1

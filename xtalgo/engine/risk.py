@@ -172,16 +172,22 @@ class RiskGate:
             return Denial(DenyReason.POSITION, text)
         if limits.max_open_orders is not None and open_orders is not None and open_orders >= limits.max_open_orders:
             return Denial(DenyReason.OPEN_ORDERS, f"{open_orders} open, at most {limits.max_open_orders}")
-        if limits.price_collar is not None:
-            for price in prices:
-                if price is not None and (text := _outside(contract, price, quote, limits.price_collar)):
-                    return Denial(DenyReason.PRICE_COLLAR, text)
+        if (denial := self.check_prices(contract, prices, quote)) is not None:
+            return denial
         if limits.max_orders_per_minute is not None and open_orders is not None:
             while self._passed and self._passed[0] <= now - MINUTE_NS:
                 self._passed.popleft()
             if len(self._passed) >= limits.max_orders_per_minute:
                 text = f"{len(self._passed)} in the last minute, at most {limits.max_orders_per_minute}"
                 return Denial(DenyReason.ORDER_RATE, text)
+        return None
+
+    def check_prices(self, contract: Contract, prices: tuple[float | None, ...], quote: Quote | None) -> Denial | None:
+        """None when every price lies within the collar: all there is to ask of a change that adds no quantity."""
+        if self.limits.price_collar is not None:
+            for price in prices:
+                if price is not None and (text := _outside(contract, price, quote, self.limits.price_collar)):
+                    return Denial(DenyReason.PRICE_COLLAR, text)
         return None
 
     def passed(self, now: Ns) -> None:
