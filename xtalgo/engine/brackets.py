@@ -225,8 +225,9 @@ class Exits:
             for leg in legs:
                 if self._host.wanted_quantity(leg) - leg.filled > wanted:
                     self._host.change(leg, quantity=leg.filled + wanted)
-        elif offered < wanted:
-            extra = Pair(pair.entry, pair.side, wanted - offered, pair.stop_price, pair.target_price)
+        elif pair.exposure < wanted:
+            # Counted as the venue has confirmed it: a shrink still under way is not room for another pair yet.
+            extra = Pair(pair.entry, pair.side, wanted - pair.exposure, pair.stop_price, pair.target_price)
             pair.covered -= extra.covered
             self.pairs.append(extra)
             self._place(extra, extra.covered, now)
