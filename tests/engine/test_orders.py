@@ -19,10 +19,10 @@ from xtalgo.model.types import OrderStatus, OrderType, Role, Side, TimeInForce, 
 S, T = OrderStatus, Trigger
 ES = "ES 06-26"
 
-LOCAL = {T.DENY, T.DROP, T.SUBMIT, T.SEND, T.STALE}
-VENUE = {T.ACCEPT, T.REJECT, T.PART, T.FILL, T.CANCEL, T.EXPIRE}
+LOCAL = {T.DENY, T.DROP, T.SUBMIT, T.SEND, T.STALE, T.UNSENT}
+VENUE = {T.ACCEPT, T.REJECT, T.PART, T.FILL, T.CANCEL, T.EXPIRE, T.DOUBT, T.MISS}
 EVIDENCE = {T.PART, T.FILL}
-TERMINAL = {S.DENIED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED}
+TERMINAL = {S.DENIED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.ABSENT}
 
 PUBLIC = (
     *("id", "owner", "account", "instrument", "side", "type", "quantity", "limit_price", "stop_price", "tif", "oco"),
@@ -101,7 +101,7 @@ def test_nothing_becomes_a_draft_again() -> None:
 def test_every_open_status_can_end_and_every_sent_one_can_fill() -> None:
     for status in set(OrderStatus) - TERMINAL:
         assert any(before is status and after in TERMINAL for (before, _), after in TRANSITIONS.items()), status
-    for status in (S.SENT, S.WORKING, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED):
+    for status in (S.SENT, S.IN_DOUBT, S.WORKING, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED, S.ABSENT):
         assert TRANSITIONS[status, T.FILL] is S.FILLED
 
 

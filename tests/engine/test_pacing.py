@@ -312,6 +312,18 @@ def test_what_waits_too_long_is_handed_back_unsent() -> None:
     assert queue.pop(START + 11 * SECOND_NS).item == "kept"  # type: ignore[union-attr]
 
 
+def test_what_is_stale_never_leaves_and_does_not_block() -> None:
+    queue: PacingQueue[str] = PacingQueue()
+    queue.push("at its deadline", Lane.PLACE, START, ttl=5)
+    queue.push("stale", Lane.PLACE, START, ttl=4)
+    queue.push("fresh", Lane.PLACE, START)
+    queue.push("stale too", Lane.REDUCE, START, ttl=4)
+    assert [queue.pop(START + 5).item for _ in range(2)] == ["at its deadline", "fresh"]  # type: ignore[union-attr]
+    assert queue.pop(START + 5) is None
+    assert (queue.waiting, queue.delay(START + 5), queue.due(START + 5)) == (2, None, START + 5)
+    assert list(queue.expired(START + 5)) == ["stale", "stale too"]
+
+
 def test_several_stale_ones_come_in_order_of_deadline() -> None:
     queue: PacingQueue[int] = PacingQueue()
     for ttl in (5, 3, 4, 3):
@@ -397,7 +409,8 @@ class Waiting:
             self.rows.append((lane, self.count, now, None if ttl is None else now + ttl, key))
 
     def pop(self, now: int) -> bool:
-        head = min(self.rows, default=None, key=lambda row: row[:2])
+        fresh = [row for row in self.rows if row[3] is None or row[3] >= now]
+        head = min(fresh, default=None, key=lambda row: row[:2])
         if head is not None:
             leave, eager = 4 if head[0] in QUERIES else 0, head[0] is Lane.REDUCE
             if not self.bucket.take(now, leave=leave, eager=eager):

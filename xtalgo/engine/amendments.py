@@ -116,7 +116,8 @@ class Amendments:
         return order.quantity
 
     def _go(self, order: Order, wish: _Wish) -> None:
-        if order.status not in _ANSWERED:
+        # A cancel of an order in doubt is harmless: it ends what should be ended, or finds nothing.
+        if order.status not in _ANSWERED and not (wish.cancel and order.status is OrderStatus.IN_DOUBT):
             return
         if wish.cancel:
             wish.cancel, wish.cancelling, wish.change = False, True, None

@@ -30,6 +30,7 @@ class DeskHost(ExitsHost, Protocol):
     """What a desk needs of the engine."""
 
     now: Ns
+    barred: bool
 
     def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
         """Ask the risk gate about ``change`` signed contracts; ``order`` is the draft that would make it, if any."""
@@ -110,7 +111,9 @@ class Desk:
             return None
         if self.closing and order.role is Role.ENTRY:
             return self._deny(order, Denial(DenyReason.CLOSING, f"{self.contract.name} is being closed"))
-        if not self.gate.is_open and (denial := self.host.gate(self, order.side * order.quantity, order)) is not None:
+        if (self.host.barred or not self.gate.is_open) and (
+            denial := self.host.gate(self, order.side * order.quantity, order)
+        ) is not None:
             return self._deny(order, denial)
         if self.exits.pairs and order.type is OrderType.MARKET and order.side * self.book.position < 0:
             self._waiting.append(order)
@@ -284,9 +287,14 @@ class Desk:
             self._goal_refused(denial, delta)
 
     def _goal_refused(self, denial: Denial, delta: int) -> None:
-        """Keep the target, and let at least its part toward flat go on, which needs no leave."""
+        """Keep the target, and let at least its part toward flat go on, which needs no leave.
+
+        While an order is in doubt nobody knows what the entry part would add to: that part expires.
+        """
         self._goal_denied = denial.reason
         position = self.book.position
+        if denial.reason is DenyReason.IN_DOUBT and self.goal is not None and abs(self.goal) >= abs(position):
+            self.goal = 0 if self.goal * position < 0 else None
         if position * delta < 0 and abs(delta) > abs(position) and not self.under_way():
             self._aim(-position)
         self._tried = self.host.now

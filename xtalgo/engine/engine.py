@@ -17,34 +17,47 @@ from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame
-from xtalgo.engine.feeds import Feeds
+from xtalgo.engine.desk import Desk
+from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.ledger import PositionView
+from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
 from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
-from xtalgo.engine.risk import RiskGate, RiskLimits
+from xtalgo.engine.polling import PollPlanner
+from xtalgo.engine.reconcile import Evidence
+from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.engine.timers import Timer
-from xtalgo.model.commands import Command, PlaceOrder
+from xtalgo.model.commands import Command, PlaceOrder, Query
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
+    Answered,
     CancelRefused,
     Changed,
     ChangeRefused,
+    Doubtful,
     Event,
+    ExecutionsSeen,
     Fill,
     LinkDown,
     LinkUp,
+    NotSent,
+    OrdersSeen,
     OrderUpdate,
+    PositionsSeen,
     Quote,
+    Refused,
     Released,
+    Silent,
     Stale,
+    Unanswered,
 )
 from xtalgo.model.instruments import Contract, ContractBook
-from xtalgo.model.types import Ns, Trigger
+from xtalgo.model.types import NEVER, Ns, OrderStatus, Role, Trigger
 
 __all__ = ["Engine", "Snapshot"]
 
@@ -64,7 +77,9 @@ class Engine(Office):
     """Holds the strategies, their books and their orders; pure, and driven from outside.
 
     ``pin`` turns any spelling of an instrument into the one canonical name it stands for here (ConfigError when
-    there is none); ``make_series`` says where an instrument's past is kept.
+    there is none); ``make_series`` says where an instrument's past is kept. With ``asks`` the venue has to be asked
+    what became of orders, as NinjaTrader has: queries are among the commands then, and nothing is sent before the
+    link is up and every account is reconciled.
     """
 
     def __init__(
@@ -77,6 +92,7 @@ class Engine(Office):
         limits: RiskLimits | None = None,
         make_series: Callable[[Contract], Series] = BufferSeries,
         run: str = "r",
+        asks: bool = False,
     ) -> None:
         if not strategies:
             raise ConfigError("there is no strategy to run")
@@ -94,6 +110,13 @@ class Engine(Office):
             hears = type(strategy).on_quote is not Strategy.on_quote
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._seated = list(self.seats.values())
+        self._started = False
+        self._held: dict[int, Desk] = {}
+        self._poll: Timer | None = None
+        if asks:
+            evidence = Evidence(self.blotter, contracts)
+            self.liaison = Liaison(evidence, PollPlanner(evidence, tuple(accounts)), tuple(accounts))
+            self.barred = True
         self._handlers: dict[type, Callable[[Any], None]] = {
             Released: self._on_released,
             Stale: self._on_stale,
@@ -105,6 +128,8 @@ class Engine(Office):
             AccountPnl: self._on_pnl,
             LinkUp: self._on_link,
             LinkDown: self._on_link,
+            Silent: self._on_silent,
+            **dict.fromkeys(_SAID, self._on_said),
         }
 
     def _seat_name(self, name: str) -> str:
@@ -118,7 +143,8 @@ class Engine(Office):
 
     def start(self, now: Ns) -> list[Command]:
         """Seat the strategies and run ``on_start``, the first turn, before any quote."""
-        self.now = now
+        self.now = max(self.now, now)
+        self._started = True
         self._losses.begin_day(now)
         try:
             for seat in self.seats.values():
@@ -235,7 +261,10 @@ class Engine(Office):
             desks = list(self._dirty.values())
             self._dirty.clear()
             for desk in desks:
-                desk.sync()
+                if self.barred and not self._may_act(desk.account):
+                    self._held[id(desk)] = desk
+                else:
+                    desk.sync()
         commands, self._out = self._out, []
         return commands
 
@@ -283,7 +312,11 @@ class Engine(Office):
 
     def _on_released(self, event: Released) -> None:
         command = event.command
-        if isinstance(command, PlaceOrder):
+        if self.liaison is not None:
+            self.liaison.released(command, self.now)
+        if isinstance(command, Query):
+            self.replan()
+        elif isinstance(command, PlaceOrder):
             self.blotter.step(self.blotter.orders[command.order_id], Trigger.SEND, self.now)
         else:
             self.amendments.released(command)
@@ -293,6 +326,8 @@ class Engine(Office):
             order = self.blotter.orders[event.command.order_id]
             self.blotter.step(order, Trigger.STALE, self.now, reason="waited too long for a token; not sent")
             self._decide("stale", order.id)
+            if self.liaison is not None:  # refused for the rate limit, and too old by the time it could go again
+                self.liaison.evidence.forget(order.id)
             self._moved(order)
 
     def _on_update(self, event: OrderUpdate) -> None:
@@ -346,13 +381,115 @@ class Engine(Office):
         self._tell(order)
 
     def _on_pnl(self, event: AccountPnl) -> None:
+        if self.liaison is not None and self.liaison.on_pnl(event):
+            self.replan()
+        if not self._started:
+            return
         for seat in self.seats.values():
             if event.account in seat.accounts:
                 seat.strategy.on_pnl(event)
 
     def _on_link(self, event: LinkUp | LinkDown) -> None:
-        for seat in self.seats.values():
-            seat.strategy.on_link(event)
+        if self.liaison is not None:
+            if isinstance(event, LinkUp):
+                self.liaison.link_up(self.now)
+            else:
+                self.liaison.link_down(event.reason)
+            self.replan()
+        if self._started:
+            for seat in self.seats.values():
+                seat.strategy.on_link(event)
+
+    # --- a venue that has to be asked ------------------------------------------------------------------------------
+
+    def _on_said(self, event: Said) -> None:
+        if self.liaison is None:
+            raise TypeError(f"{type(event).__name__} came to an engine that asks nothing")
+        for finding in self.liaison.take(event):
+            self._handlers[type(finding)](finding)
+        self.liaison.evidence.tidy()
+        for instrument in {case.order.instrument for case in self.liaison.evidence.cases.values()}:
+            self.feeds.hear(instrument, self._hint, WATCHES)
+        self.replan()
+
+    def _on_silent(self, event: Silent) -> None:
+        if self.liaison is not None:
+            self.liaison.silent = event.reason
+            self.barred = self.liaison.bars
+
+    def freshen(self) -> None:
+        """A quote came after a silence."""
+        if self.liaison is not None:
+            self.liaison.silent = ""
+            self.barred = self.liaison.bars
+
+    def _hint(self, quote: Quote) -> None:
+        assert self.liaison is not None
+        if self.liaison.on_quote(quote):
+            self.wish(self.replan)  # by way of a wish, so that the driver looks at ``due`` again
+
+    def _may_act(self, account: str) -> bool:
+        return self.liaison is None or self.liaison.is_ready(account)
+
+    def replan(self) -> None:
+        """What the liaison knows has moved: desks that waited for it may act, and the next poll may be due earlier."""
+        liaison = self.liaison
+        assert liaison is not None
+        self.barred = liaison.bars
+        for key, desk in list(self._held.items()):
+            if liaison.is_ready(desk.account):
+                self._dirty[key] = self._held.pop(key)
+        due = liaison.planner.due() if liaison.reachable else NEVER
+        if self._poll is not None:
+            if self._poll.due == due and not self._poll.cancelled:
+                return
+            self._poll.cancel()
+        self._poll = None
+        if due < NEVER:
+            self._poll = Timer(max(due, self.now), "", self._ask, is_engines=True)
+            self.timers.add(self._poll)
+
+    def _ask(self) -> None:
+        assert self.liaison is not None
+        self._out += self.liaison.planner.pop(self.now)
+        self.replan()
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def wind_down(self, mode: str, now: Ns) -> list[Command]:
+        """Open nothing more, and bring what is open to the end that ``mode`` says.
+
+        ``protect`` cancels what could extend a position; ``cancel`` cancels every order of the strategies' own;
+        ``flatten`` closes every position of this run. Engine-owned exits stay as long as what they protect.
+        """
+        self.now = max(self.now, now)
+        for seat in self._seated:
+            seat.gate.restrict(TradingState.HALTED, "the run is ending")
+            for desk in seat.desks.values():
+                if mode == "flatten":
+                    desk.close()
+                elif mode == "cancel":
+                    desk.goal = None
+                    for order in list(desk.orders):
+                        self.amendments.cancel(order, insist=True)
+                else:
+                    desk.cancel_entries()
+                self.touch(desk)
+        return self._settle()
+
+    def unsettled(self) -> list[Order]:
+        """Orders whose end, or whose cancel, is still to be seen; empty once ``wind_down`` has come through."""
+        awaited = (OrderStatus.QUEUED, OrderStatus.SENT, OrderStatus.IN_DOUBT)
+        return [
+            order
+            for order in self.blotter.orders.values()
+            if order.is_open and (order.pending_cancel or order.status in awaited or order.role is Role.CLOSE)
+        ]
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a close is under way."""
+        return any(desk.closing for desk in self._desks.values())
 
     # --- seating -----------------------------------------------------------------------------------------------
 
@@ -383,6 +520,17 @@ class Engine(Office):
 
 
 _NOTHING: list[Command] = []
+
+_SAID: tuple[type[Said], ...] = (
+    Answered,
+    Refused,
+    NotSent,
+    Doubtful,
+    OrdersSeen,
+    ExecutionsSeen,
+    PositionsSeen,
+    Unanswered,
+)
 
 CANCEL_AGAIN: Ns = 5_000_000_000
 """After a refused cancel, evidence of how the order ended is given this long before the desk looks again."""

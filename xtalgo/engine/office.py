@@ -14,6 +14,7 @@ from xtalgo.engine.brackets import Exits
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.ledger import Ledger
+from xtalgo.engine.liaison import Liaison
 from xtalgo.engine.orders import Blotter, Order
 from xtalgo.engine.risk import Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
@@ -37,6 +38,10 @@ class Office:
         self.ledger = Ledger()
         self.timers = Timers()
         self.amendments = Amendments(self.blotter, self._emit, self._dropped)
+        self.liaison: Liaison | None = None
+        """Dealings with a venue that has to be asked; None where the exchange tells by itself."""
+        self.barred = False
+        """Whether something stands in the way of orders: the link, reconciliation, stale quotes, doubt."""
         self.decisions: list[Decision] = []
         self.denials: dict[str, int] = {}
         self._out: list[Command] = []
@@ -117,6 +122,8 @@ class Office:
 
     def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
         """Ask the risk gate about a change of a desk's position."""
+        if self.barred and (denial := self._barrier(desk, change, order)) is not None:
+            return denial
         if desk.gate.is_open:
             return None
         prices = () if order is None else (order.limit_price, order.stop_price)
@@ -129,6 +136,10 @@ class Office:
         return desk.gate.check(
             self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
         )
+
+    def _barrier(self, desk: Desk, change: int, order: Order | None) -> Denial | None:
+        assert self.liaison is not None
+        return self.liaison.barrier(desk.account, desk.contract.name, lambda: desk.exposure(order).reduces(change))
 
     def gate_change(
         self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None

@@ -30,6 +30,11 @@ TRANSITIONS: Final[dict[tuple[OrderStatus, Trigger], OrderStatus]] = {
     (_S.QUEUED, _T.SEND): _S.SENT,
     (_S.QUEUED, _T.DROP): _S.CANCELLED,
     (_S.QUEUED, _T.STALE): _S.CANCELLED,
+    # Refused for the venue's rate limit it was not done, and is sent again from the head of its lane.
+    (_S.SENT, _T.SEND): _S.SENT,
+    (_S.SENT, _T.STALE): _S.CANCELLED,
+    (_S.SENT, _T.UNSENT): _S.CANCELLED,
+    (_S.QUEUED, _T.UNSENT): _S.CANCELLED,
     (_S.SENT, _T.ACCEPT): _S.WORKING,
     (_S.SENT, _T.REJECT): _S.REJECTED,
     (_S.SENT, _T.CANCEL): _S.CANCELLED,
@@ -49,6 +54,17 @@ TRANSITIONS: Final[dict[tuple[OrderStatus, Trigger], OrderStatus]] = {
     (_S.PARTIAL, _T.FILL): _S.FILLED,
     (_S.PARTIAL, _T.CANCEL): _S.CANCELLED,
     (_S.PARTIAL, _T.EXPIRE): _S.EXPIRED,
+    # In doubt: any of the ends, or back to work, by evidence only.
+    (_S.SENT, _T.DOUBT): _S.IN_DOUBT,
+    (_S.WORKING, _T.DOUBT): _S.IN_DOUBT,
+    (_S.PARTIAL, _T.DOUBT): _S.IN_DOUBT,
+    (_S.IN_DOUBT, _T.ACCEPT): _S.WORKING,
+    (_S.IN_DOUBT, _T.PART): _S.PARTIAL,
+    (_S.IN_DOUBT, _T.FILL): _S.FILLED,
+    (_S.IN_DOUBT, _T.CANCEL): _S.CANCELLED,
+    (_S.IN_DOUBT, _T.REJECT): _S.REJECTED,
+    (_S.IN_DOUBT, _T.EXPIRE): _S.EXPIRED,
+    (_S.IN_DOUBT, _T.MISS): _S.ABSENT,
     # Only fill evidence corrects a status that says the order is over.
     (_S.CANCELLED, _T.PART): _S.CANCELLED,
     (_S.CANCELLED, _T.FILL): _S.FILLED,
@@ -56,12 +72,14 @@ TRANSITIONS: Final[dict[tuple[OrderStatus, Trigger], OrderStatus]] = {
     (_S.REJECTED, _T.FILL): _S.FILLED,
     (_S.EXPIRED, _T.PART): _S.EXPIRED,
     (_S.EXPIRED, _T.FILL): _S.FILLED,
+    (_S.ABSENT, _T.PART): _S.ABSENT,
+    (_S.ABSENT, _T.FILL): _S.FILLED,
 }
 """``(status, trigger) -> next status``: the whole machine."""
 
 _DONE = frozenset(status for status in OrderStatus if status.is_done)
 
-_LOCAL = frozenset({_T.DENY, _T.DROP, _T.SUBMIT, _T.SEND, _T.STALE})
+_LOCAL = frozenset({_T.DENY, _T.DROP, _T.SUBMIT, _T.SEND, _T.STALE, _T.UNSENT})
 
 
 class IllegalTransition(XtalgoError):
@@ -259,6 +277,14 @@ class Blotter:
                 evidence=f"execution {fill.execution_id}",
             )
         return True
+
+    def knows(self, execution_id: str) -> bool:
+        """Whether an execution was booked, or set aside as none of ours."""
+        return execution_id in self._executions
+
+    def know(self, execution_id: str) -> None:
+        """Set an execution aside: it is none of ours and is never booked."""
+        self._executions.add(execution_id)
 
     def mark(self, order: Order, *, cancel: bool | None = None, change: bool | None = None) -> None:
         """Set or clear the flags that stand beside the status."""

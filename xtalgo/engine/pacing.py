@@ -1,7 +1,8 @@
-"""When to send: the token bucket of CrossTrade's request budget and the priority queue in front of it.
+"""What to send next, and when: the priority queue in front of CrossTrade's request budget.
 
 The budget is documented as 180 requests a minute with a bucket of 20 and continuous refill. Replay runs the same
-queue on event time, so that a strategy that floods is throttled there as it would be live.
+queue on event time, so that a strategy that floods is throttled there as it would be live. Live, each request that
+left is reported back: ``refused`` for the rate limit, or ``answered``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,27 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from xtalgo.engine.bucket import TokenBucket, subscription_bucket
+from xtalgo.engine.throttle import Throttle
 from xtalgo.model.commands import CancelOrder, ChangeOrder, PlaceOrder
-from xtalgo.model.types import MILLISECOND_NS, MINUTE_NS, NEVER, SECOND_NS, Ns, Role
+from xtalgo.model.types import NEVER, SECOND_NS, Ns, Role
 
-__all__ = ["ENTRY_TTL", "RESERVE", "Entry", "Lane", "PacingQueue", "Slot", "TokenBucket", "slot_of"]
+__all__ = [
+    "ENTRY_TTL",
+    "RESERVE",
+    "Entry",
+    "Lane",
+    "PacingQueue",
+    "Slot",
+    "TokenBucket",
+    "slot_of",
+    "subscription_bucket",
+]
 
 T = TypeVar("T")
 
@@ -62,82 +75,20 @@ def slot_of(command: PlaceOrder | ChangeOrder | CancelOrder) -> Slot:
     return Slot(Lane.REDUCE, None, f"{command.order_id}/cancel")
 
 
-class TokenBucket:
-    """A token bucket on an explicit clock, in exact integers.
-
-    It never gives more than ``capacity + rate * t`` tokens in any span of ``t``. After it leaves full its refill
-    starts ``late`` nanoseconds later: requests that left together arrive apart, and the venue's bucket must not be
-    behind ours. Urgent calls (``eager``) ignore that delay.
-    """
-
-    __slots__ = ("_from", "_units", "_until", "_withheld", "capacity", "late", "per_minute")
-
-    def __init__(self, capacity: int = 20, per_minute: int = 180, *, late: Ns = 200 * MILLISECOND_NS) -> None:
-        self.capacity = capacity
-        self.per_minute = per_minute
-        self.late = late
-        # One token is MINUTE_NS units and a nanosecond refills `per_minute` of them: no rounding anywhere.
-        self._units = capacity * MINUTE_NS
-        self._from: Ns = 0
-        # What the late refill withholds from calls that are not urgent; it grows with the refill until `_until`.
-        self._withheld = 0
-        self._until: Ns = 0
-
-    def _held(self, now: Ns) -> tuple[int, int]:
-        """Units in the bucket at ``now``, and how many of them are withheld."""
-        now = max(now, self._from)
-        units = self._units + (now - self._from) * self.per_minute
-        withheld = self._withheld
-        if self._until > self._from:
-            withheld += (min(now, self._until) - self._from) * self.per_minute
-        full = self.capacity * MINUTE_NS
-        if units > full:
-            # What runs over would have filled the part that was withheld.
-            return full, max(0, withheld - (units - full))
-        return units, withheld
-
-    def level(self, now: Ns, *, eager: bool = False) -> float:
-        """Tokens in the bucket at ``now``."""
-        units, withheld = self._held(now)
-        return (units if eager else units - withheld) / MINUTE_NS
-
-    def delay(self, now: Ns, need: int = 1, *, eager: bool = False) -> Ns:
-        """How long after ``now`` the bucket will hold ``need`` tokens; zero when it does already."""
-        units, withheld = self._held(now)
-        missing = need * MINUTE_NS - (units if eager else units - withheld)
-        if missing <= 0:
-            return 0
-        start = max(now, self._from)
-        if not eager and self._until > start:
-            start = self._until  # until then the refill is withheld as it comes
-        return start - now + -(-missing // self.per_minute)
-
-    def take(self, now: Ns, *, leave: int = 0, eager: bool = False) -> bool:
-        """Take one token if more than ``leave`` are there; whether it was taken."""
-        units, withheld = self._held(now)
-        held = units if eager else units - withheld
-        if held < (1 + leave) * MINUTE_NS:
-            return False
-        now = max(now, self._from)
-        if units - withheld == self.capacity * MINUTE_NS:
-            self._until = now + self.late
-        self._units, self._withheld, self._from = units - MINUTE_NS, withheld, now
-        return True
-
-    def drain(self, now: Ns) -> None:
-        """Empty the bucket: the venue said that its own is empty."""
-        self._units, self._withheld, self._from, self._until = 0, 0, now, 0
-
-
 @define(eq=False)
 class Entry(Generic[T]):
-    """One waiting item. ``deadline`` is when it goes stale, None for never."""
+    """One item and its place. ``deadline`` is when it goes stale, None for never; ``number`` its order of arrival.
+
+    ``left`` is when it left: set by ``pop``, and None while it waits and once it has been given back.
+    """
 
     item: T
     lane: Lane
     queued: Ns
     deadline: Ns | None
     key: str | None
+    number: int = 0
+    left: Ns | None = None
     gone: bool = False
 
 
@@ -145,32 +96,46 @@ class Entry(Generic[T]):
 class PacingQueue(Generic[T]):
     """Items leave in order of lane, then of arrival, one per token; stale ones are handed back unsent.
 
-    ``key`` names an item: a second one under a waiting key merges with it, and ``remove`` takes it out.
+    ``key`` names an item: a second one under a waiting key merges with it, and ``remove`` takes it out. An item that
+    left is no longer here, until ``refused`` puts it back; whoever sent it holds its entry.
     """
 
     bucket: TokenBucket = field(factory=TokenBucket)
     sent: int = 0
+    """How often something left; an item that was refused and left again counts twice."""
     longest_wait: Ns = 0
+    throttle: Throttle = field(init=False)
+    """What the venue's refusals do to the pace; it has the figures to show."""
     _lanes: tuple[deque[Entry[T]], ...] = field(factory=lambda: tuple(deque() for _ in Lane))
     _keys: dict[str, Entry[T]] = field(factory=dict)
-    _deadlines: list[tuple[Ns, int, Entry[T]]] = field(factory=list)
+    _deadlines: list[tuple[Ns, int, int, Entry[T]]] = field(factory=list)
     _count: int = 0
+    _entered: int = 0
     waiting: int = 0
     """How many items wait."""
+    _held: Ns | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.throttle = Throttle(self.bucket)
 
     def push(self, item: T, lane: Lane, now: Ns, *, ttl: Ns | None = None, key: str | None = None) -> bool:
         """Queue an item; False when one with the same key is waiting already."""
         if key is not None and key in self._keys:
             return False
-        entry = Entry(item, lane, now, None if ttl is None else now + ttl, key)
+        self._count += 1
+        entry = Entry(item, lane, now, None if ttl is None else now + ttl, key, self._count)
         self._lanes[lane].append(entry)
-        self.waiting += 1
-        if key is not None:
-            self._keys[key] = entry
-        if entry.deadline is not None:
-            self._count += 1
-            heapq.heappush(self._deadlines, (entry.deadline, self._count, entry))
+        self._enter(entry)
         return True
+
+    def _enter(self, entry: Entry[T]) -> None:
+        self.waiting += 1
+        if entry.key is not None:
+            self._keys[entry.key] = entry
+        if entry.deadline is not None:
+            # One that was put back may meet what it left here: the third number tells them apart.
+            self._entered += 1
+            heapq.heappush(self._deadlines, (entry.deadline, entry.number, self._entered, entry))
 
     def remove(self, key: str) -> T | None:
         """Take a waiting item out by its key; None when it is not waiting."""
@@ -180,48 +145,74 @@ class PacingQueue(Generic[T]):
         self._forget(entry)
         return entry.item
 
+    def purge(self, where: Callable[[Entry[T]], bool] | None = None, *, lanes: Iterable[Lane] = tuple(Lane)) -> list[T]:
+        """Take out all waiting items of these lanes, or those that ``where`` chooses, in the order they would leave."""
+        chosen = [
+            entry
+            for lane in sorted(set(lanes))
+            for entry in self._lanes[lane]
+            if not entry.gone and (where is None or where(entry))
+        ]
+        for entry in chosen:
+            self._forget(entry)
+        return [entry.item for entry in chosen]
+
     def _forget(self, entry: Entry[T]) -> None:
         entry.gone = True
         self.waiting -= 1
         if entry.key is not None:
             del self._keys[entry.key]
 
-    def _head(self) -> Entry[T] | None:
+    def _head(self, now: Ns) -> Entry[T] | None:
+        """What leaves next. What is past its deadline doesn't: it waits for ``expired``."""
         for lane in self._lanes:
             while lane and lane[0].gone:
                 lane.popleft()
             if lane:
-                return lane[0]
+                head = lane[0]
+                if head.deadline is None or head.deadline >= now:
+                    return head
+                for entry in lane:
+                    if not entry.gone and (entry.deadline is None or entry.deadline >= now):
+                        return entry
         return None
 
     def delay(self, now: Ns) -> Ns | None:
-        """How long after ``now`` the next item may leave; None when nothing waits."""
-        head = self._head()
+        """How long after ``now`` the next item may leave, if no reply comes before; None when nothing may.
+
+        ``due`` says more: it counts deadlines too. Ask again after every push, reply, refusal or ``resume``.
+        """
+        head = self._head(now) if self._held is None else None
         if head is None:
             return None
-        return self.bucket.delay(now, 1 + (RESERVE if head.lane >= Lane.STATUS else 0), eager=head.lane is Lane.REDUCE)
+        query = head.lane >= Lane.STATUS
+        delay = self.bucket.delay(now, 1 + (RESERVE if query else 0), eager=head.lane is Lane.REDUCE)
+        return max(delay, self.throttle.until(now, query=query) - now)
 
     def due(self, now: Ns) -> Ns:
-        """When something will leave or go stale; NEVER when nothing waits."""
+        """When something will leave or go stale, if no reply comes before; NEVER when nothing will."""
         if not self.waiting:
             return NEVER
         delay = self.delay(now)
-        assert delay is not None
-        while self._deadlines and self._deadlines[0][2].gone:
+        ready = NEVER if delay is None else now + delay
+        while self._deadlines and self._deadlines[0][3].gone:
             heapq.heappop(self._deadlines)
-        ready = now + delay
         return min(ready, max(now, self._deadlines[0][0])) if self._deadlines else ready
 
     def pop(self, now: Ns) -> Entry[T] | None:
-        """The next item, with its token taken; None when nothing waits or no token is there."""
-        head = self._head() if self.waiting else None
+        """The next item, with its token taken; None when nothing may leave now."""
+        head = self._head(now) if self.waiting and self._held is None else None
         if head is None:
             return None
         lane = head.lane
-        if not self.bucket.take(now, leave=RESERVE if lane >= Lane.STATUS else 0, eager=lane is Lane.REDUCE):
+        query = lane >= Lane.STATUS
+        if self.throttle.until(now, query=query) > now:
             return None
-        self._lanes[lane].popleft()
+        if not self.bucket.take(now, leave=RESERVE if query else 0, eager=lane is Lane.REDUCE):
+            return None
         self._forget(head)
+        head.left = now
+        self.throttle.departed(now)
         self.sent += 1
         if now - head.queued > self.longest_wait:
             self.longest_wait = now - head.queued
@@ -233,7 +224,70 @@ class PacingQueue(Generic[T]):
         What is removed in answer to one of them does not come up any more.
         """
         while self._deadlines and self._deadlines[0][0] <= now:
-            entry = heapq.heappop(self._deadlines)[2]
+            entry = heapq.heappop(self._deadlines)[3]
             if not entry.gone:
                 self._forget(entry)
                 yield entry.item
+
+    # --- what became of those that left ----------------------------------------------------------------------------
+
+    def refused(self, entry: Entry[T], now: Ns) -> Entry[T] | None:
+        """The venue refused it for the rate limit, so it was *not* done: it waits again, at the head of its lane.
+
+        It keeps its key and its deadline; past that it comes out of ``expired``. When its key waits again already (a
+        newer poll), the two merge: the newer item stays, with its own deadline, in the better of the two places, and
+        the older one is given up. Returns the entry that waits now: ``.item`` tells which. None when this entry is not
+        in flight (the same refusal heard twice): nothing is done then, so that nothing is sent twice.
+
+        Call it for nothing but a rate-limit refusal: after any other reply, or none, it may have been done.
+        """
+        if entry.left is None:
+            return None
+        left, entry.left = entry.left, None
+        self.throttle.refused(left, now)
+        newer = self._keys.get(entry.key) if entry.key is not None else None
+        if newer is None:
+            return self._put_back(evolve(entry, left=None, gone=False))
+        if (newer.lane, newer.number) < (entry.lane, entry.number):
+            return newer
+        self._forget(newer)
+        return self._put_back(evolve(newer, lane=entry.lane, number=entry.number, gone=False))
+
+    def _put_back(self, entry: Entry[T]) -> Entry[T]:
+        # A lane is in order of number: only others that were put back can have a smaller one.
+        lane = self._lanes[entry.lane]
+        place = next((n for n, other in enumerate(lane) if other.number > entry.number), len(lane))
+        lane.insert(place, entry)
+        self._enter(entry)
+        return entry
+
+    def answered(self, now: Ns, entry: Entry[T] | None = None) -> None:
+        """Any other reply came: the venue took the request. It ends a row of refusals and lets the pace recover.
+
+        With its ``entry``, a reply to something that left before the last refusal came does not end the row: the
+        venue may have taken it before it refused. With or without, ``entry`` can't be put back any more.
+        """
+        left = None
+        if entry is not None:
+            if entry.left is None:
+                return
+            left, entry.left = entry.left, None
+        self.throttle.answered(now, left)
+
+    # --- while the link is down ------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing leaves because the link is down."""
+        return self._held is not None
+
+    def hold(self, now: Ns) -> None:
+        """Let nothing leave until ``resume``. What waits stays, and its deadlines run on. Holding twice is no harm."""
+        if self._held is None:
+            self._held = now
+            self.throttle.ground()
+
+    def resume(self, now: Ns) -> Ns:
+        """Let items leave again; how long they were held."""
+        held, self._held = self._held, None
+        return 0 if held is None else max(0, now - held)

@@ -46,6 +46,14 @@ class DenyReason(enum.StrEnum):
     """The strategy is in state HALTED."""
     CLOSING = "closing"
     """The strategy is closing this position; it may trade the instrument again once that is done."""
+    LINK_DOWN = "link_down"
+    """The venue can't be reached. Closes and targets stand and go on once it can."""
+    RECONCILING = "reconciling"
+    """The account's orders, executions and positions are being asked for, after a start or a reconnect."""
+    STALE_QUOTES = "stale_quotes"
+    """No quote came for a while; only reducing orders pass until one does."""
+    IN_DOUBT = "in_doubt"
+    """What became of an earlier order in this account and instrument is not known yet."""
 
 
 def _limit(kind: type) -> object:

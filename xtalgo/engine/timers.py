@@ -47,6 +47,14 @@ class Timers:
         heapq.heappush(self._heap, (timer.due, not timer.is_engines, self._count, timer))
         self.due = self._heap[0][0]
 
+    def leap(self, now: Ns) -> None:
+        """The clock jumped to ``now``: what is overdue runs once, then, and goes on from there."""
+        for _, _, _, timer in self._heap:
+            timer.due = max(timer.due, now)
+        self._heap = [(timer.due, own, number, timer) for _, own, number, timer in self._heap]
+        heapq.heapify(self._heap)
+        self.due = self._heap[0][0] if self._heap else NEVER
+
     def pop(self, now: Ns) -> Callable[[], None] | None:
         """What the next timer due by ``now`` runs, if it was not cancelled; a repeating one is set again first."""
         if self.due > now:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TypeAlias
 
 import msgspec
 
 from xtalgo.model.types import OrderType, Role, Side, TimeInForce
 
-__all__ = ["CancelOrder", "ChangeOrder", "Command", "PlaceOrder", "Withdraw"]
+__all__ = ["Ask", "CancelOrder", "ChangeOrder", "Command", "Mutation", "PlaceOrder", "Query", "Withdraw"]
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):
@@ -56,5 +57,37 @@ class Withdraw(msgspec.Struct, frozen=True):
     key: str
 
 
-Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder | Withdraw
-"""Everything that the pacing queue carries in replay; queries join it with the live session."""
+class Ask(enum.StrEnum):
+    """What a query asks an account's venue for."""
+
+    __hash__ = str.__hash__
+
+    ORDERS = "orders"
+    """Its orders, working and finished ones of the session."""
+    ORDER = "order"
+    """One order, by its id."""
+    EXECUTIONS = "executions"
+    """Its recent executions."""
+    POSITIONS = "positions"
+    """Its positions."""
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Ask the venue something; it changes nothing there, so it may be asked again at will.
+
+    ``serial`` tells queries apart: what a reply proves depends on when its query left. ``urgent`` is for what became
+    of orders in flight, which goes before routine polls.
+    """
+
+    ask: Ask
+    account: str
+    serial: int
+    urgent: bool = True
+    order_id: str | None = None
+
+
+Mutation: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder
+"""Commands that change something at the venue: sent once, and again only when it is known that they were not done."""
+
+Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder | Query | Withdraw
+"""Everything that a turn can ask for."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "StrategyError", "XtalgoError"]
+__all__ = [
+    "AuthError",
+    "ConfigError",
+    "DataError",
+    "LocalProtocolError",
+    "NotSent",
+    "OutcomeUnknown",
+    "RemoteProtocolError",
+    "SessionTakenOver",
+    "StrategyError",
+    "VenueError",
+    "XtalgoError",
+]
 
 
 class XtalgoError(Exception):
@@ -27,3 +39,34 @@ class StrategyError(XtalgoError):
         super().__init__(message)
         self.file = file
         self.line = line
+
+
+class LocalProtocolError(XtalgoError):
+    """We used a connection or a call wrongly: a bug on this side. Nothing was sent."""
+
+
+class RemoteProtocolError(XtalgoError):
+    """The other side sent something that the protocol doesn't allow and that we can't do without."""
+
+
+class VenueError(XtalgoError):
+    """The venue refused a request, in its own words. It was not carried out; asking again the same way won't help."""
+
+
+class OutcomeUnknown(XtalgoError):
+    """A request was sent, or begun to be sent, and no answer came. It may have been carried out.
+
+    A mutation that ends so is never sent again; what became of it is found out by asking.
+    """
+
+
+class NotSent(XtalgoError):
+    """A request that never left this process: the link was down, or it went stale first. Safe to ask again."""
+
+
+class SessionTakenOver(XtalgoError):
+    """Another client uses the same token. The venue allows one socket per user and the newer one wins (documented)."""
+
+
+class AuthError(XtalgoError):
+    """The venue refused the token."""

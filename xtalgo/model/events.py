@@ -9,24 +9,34 @@ from typing import TypeAlias
 
 import msgspec
 
-from xtalgo.model.commands import Command
+from xtalgo.model.commands import Command, Mutation, Query
+from xtalgo.model.reports import ExecutionReport, OrderReport, PositionReport
 from xtalgo.model.types import Ns, Side, Trigger
 
 __all__ = [
     "AccountPnl",
+    "Answered",
     "Bar",
     "CancelRefused",
     "ChangeRefused",
     "Changed",
+    "Doubtful",
     "Event",
+    "ExecutionsSeen",
     "Fill",
     "LinkDown",
     "LinkUp",
+    "NotSent",
     "OrderUpdate",
+    "OrdersSeen",
+    "PositionsSeen",
     "Quote",
+    "Refused",
     "Released",
+    "Silent",
     "Stale",
     "Tick",
+    "Unanswered",
 ]
 
 
@@ -155,6 +165,81 @@ class Fill(msgspec.Struct, frozen=True):
     executed: Ns
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """The venue answered a mutation with success: it has it, no more. ``venue_id`` is the order's id there."""
+
+    ts: Ns
+    command: Mutation
+    venue_id: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The venue turned a mutation down. ``gone`` says that it named the order as not there or already terminal."""
+
+    ts: Ns
+    command: Mutation
+    reason: str
+    gone: bool = False
+
+
+class NotSent(msgspec.Struct, frozen=True):
+    """A mutation did not leave, or is known not to have been carried out."""
+
+    ts: Ns
+    command: Mutation
+    reason: str
+
+
+class Doubtful(msgspec.Struct, frozen=True):
+    """A mutation left and nobody knows what became of it."""
+
+    ts: Ns
+    command: Mutation
+    reason: str
+
+
+class OrdersSeen(msgspec.Struct, frozen=True):
+    """The venue's orders of an account, or the one that was asked for. Only a ``complete`` list proves an absence."""
+
+    ts: Ns
+    query: Query
+    orders: tuple[OrderReport, ...]
+    complete: bool = True
+
+
+class ExecutionsSeen(msgspec.Struct, frozen=True):
+    """The venue's recent executions of an account."""
+
+    ts: Ns
+    query: Query
+    executions: tuple[ExecutionReport, ...]
+    complete: bool = True
+
+
+class PositionsSeen(msgspec.Struct, frozen=True):
+    """The venue's positions of an account."""
+
+    ts: Ns
+    query: Query
+    positions: tuple[PositionReport, ...]
+    complete: bool = True
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """A query came to nothing: no reply in time, the link dropped, or a reply that was of no use."""
+
+    ts: Ns
+    query: Query
+    reason: str
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """No quote came for so long that those at hand are stale; the next one ends it."""
+
+    ts: Ns
+    reason: str
+
+
 class AccountPnl(msgspec.Struct, frozen=True):
     """The venue's own P&L of one account, in dollars, about once a second; what it did not tell is None."""
 
@@ -191,5 +276,14 @@ Event: TypeAlias = (
     | AccountPnl
     | LinkUp
     | LinkDown
+    | Silent
+    | Answered
+    | Refused
+    | NotSent
+    | Doubtful
+    | OrdersSeen
+    | ExecutionsSeen
+    | PositionsSeen
+    | Unanswered
 )
 """Everything that ``Engine.handle`` takes."""

@@ -84,12 +84,14 @@ class OrderStatus(enum.StrEnum):
     DENIED = "denied"
     QUEUED = "queued"
     SENT = "sent"
+    IN_DOUBT = "in_doubt"
     WORKING = "working"
     PARTIAL = "partial"
     FILLED = "filled"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    ABSENT = "absent"
 
     @property
     def is_done(self) -> bool:
@@ -104,6 +106,7 @@ _DONE = frozenset(
         OrderStatus.CANCELLED,
         OrderStatus.REJECTED,
         OrderStatus.EXPIRED,
+        OrderStatus.ABSENT,
     }
 )
 
@@ -135,3 +138,9 @@ class Trigger(enum.StrEnum):
     """The venue shows the order cancelled."""
     EXPIRE = "expire"
     """The venue ended a DAY order with its session."""
+    UNSENT = "unsent"
+    """It turned out that the order never left, or was not carried out."""
+    DOUBT = "doubt"
+    """It was sent and nobody knows what became of it, or the venue does not show it any more."""
+    MISS = "miss"
+    """Evidence says that the venue never had it."""

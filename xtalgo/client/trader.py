@@ -1,0 +1,587 @@
+"""The whole client without its socket: text frames and time go in, text frames come out.
+
+It owns the engine, the pacing queue, the calls under way and the subscriptions, and does the same whether its frames
+travel over a socket, through memory in a test, or straight into a server object. Every method that takes ``now`` first
+does whatever was due before it, so the outcome depends on stamps, not on how promptly it was called.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from operator import length_hint
+from typing import Final, TypeAlias
+
+from attrs import define, field, frozen
+
+from xtalgo.client.calls import Calls, End, Settled
+from xtalgo.client.setup import Setup
+from xtalgo.client.streams import SILENCE, Silence, Subscriptions
+from xtalgo.client.translate import call_for, seen
+from xtalgo.engine.engine import Engine
+from xtalgo.engine.pacing import Entry, Lane, PacingQueue, Slot, slot_of
+from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, Command, Mutation, PlaceOrder, Query, Withdraw
+from xtalgo.model.errors import ConfigError, StrategyError
+from xtalgo.model.events import (
+    AccountPnl,
+    Answered,
+    Doubtful,
+    Event,
+    LinkDown,
+    LinkUp,
+    NotSent,
+    Quote,
+    Refused,
+    Released,
+    Silent,
+    Stale,
+    Tick,
+    Unanswered,
+)
+from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.protocol.frames import (
+    EventFrame,
+    MarketData,
+    PnlUpdate,
+    Pong,
+    Resync,
+    RpcError,
+    RpcReply,
+    Status,
+    StatusFrame,
+    Unknown,
+)
+from xtalgo.protocol.orders import Call
+from xtalgo.protocol.outcomes import Cause
+from xtalgo.protocol.wire import parse_server
+
+__all__ = ["Frame", "Health", "Notice", "Trader"]
+
+OFFLINE_PROBE: Final = (5, 10, 20, 30)
+"""Seconds between looks for an add-on that was away; the last one repeats."""
+
+FAR: Final[Ns] = 240 * SECOND_NS
+"""After this long without executions the next list goes as far back as it can; the venue's default is 320 s."""
+
+SHOWN: Final = 20
+"""How many notices of one kind are told one by one."""
+
+
+@frozen
+class Frame:
+    """A text frame to write, in order. ``key`` names its call; past ``deadline`` it must not be begun any more."""
+
+    text: str
+    key: str | None = None
+    deadline: Ns | None = None
+    api: str | None = None
+
+
+@frozen
+class Notice:
+    """Something people should see."""
+
+    ts: Ns
+    text: str
+    is_warning: bool = False
+
+
+@define
+class Health:
+    """What was counted, for people."""
+
+    frames: int = 0
+    quotes: int = 0
+    unknown: int = 0
+    faults: int = 0
+    drops: int = 0
+    silences: int = 0
+    refusals: int = 0
+    doubts: int = 0
+
+
+Item: TypeAlias = Mutation | Query | Call
+
+
+@define(eq=False)
+class Trader:
+    """One client on one token. ``make_engine`` gets the accounts and ``pin`` once the venue has named them."""
+
+    setup: Setup
+    make_engine: Callable[[Sequence[str], Callable[[str], str]], Engine]
+    queue: PacingQueue[Item] = field(factory=PacingQueue)
+    calls: Calls[Entry[Item]] = field(factory=Calls)
+    streams: Subscriptions = field(factory=Subscriptions)
+    silence: Silence = field(factory=Silence)
+    health: Health = field(factory=Health)
+    engine: Engine | None = None
+    out: list[Frame] = field(factory=list)
+    """Frames to write; whoever drives takes them out."""
+    notices: list[Notice] = field(factory=list)
+    redial: str = ""
+    """Why the connection should be dialled anew, if it should; whoever drives clears it."""
+    error: Exception | None = None
+    """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
+    is_up: bool = False
+    is_offline: bool = False
+    """Whether NinjaTrader or the add-on is away, over a link that is up."""
+    is_running: bool = False
+    """Whether ``on_start`` has run."""
+    is_stopping: bool = False
+    due: Ns = NEVER
+    """When something happens without a frame."""
+    _waiting_calls: deque[Call] = field(factory=deque)
+    _probe: Ns = NEVER
+    _probes: int = 0
+    _names: dict[str, str | None] = field(factory=dict)
+    _told: dict[str, int] = field(factory=dict)
+    _venue_ids: dict[str, str] = field(factory=dict)
+    _executions_at: dict[str, Ns] = field(factory=dict)
+    _last: Ns = 0
+    """The newest moment that was dealt with."""
+
+    def __attrs_post_init__(self) -> None:
+        self.queue.hold(0)
+
+    # --- the link ------------------------------------------------------------------------------------------------
+
+    def link_up(self, now: Ns) -> None:
+        """A connection stands."""
+        self.advance(now)
+        self.is_up = True
+        self.queue.resume(now)
+        if self.is_running:
+            self._subscribe(now)
+        self._reachable(now)
+        self._done(now)
+
+    def _reachable(self, now: Ns) -> None:
+        self.is_offline, self._probe, self._probes = False, NEVER, 0
+        if self.engine is not None:
+            self._turn(LinkUp(now))
+        else:
+            self._ask_setup(now)
+
+    def _subscribe(self, now: Ns) -> None:
+        self.streams.link_up()
+        if self.streams.instruments:
+            self.silence.expect(now)
+        self._stream(now)
+
+    def link_down(self, now: Ns, reason: str, unsent: Iterable[str] = ()) -> None:
+        """The connection is gone; ``unsent`` are the keys of frames that never began to leave."""
+        self.advance(now)
+        self.is_up = self.is_offline = False
+        self._probe = NEVER
+        self.health.drops += 1
+        self.silence.pause()
+        self.streams.link_down()
+        for key in unsent:
+            self._withdraw(key, now, reason)
+        self._unreachable(now, reason, self.calls.dropped(now, reason))
+        self._done(now)
+
+    def _unreachable(self, now: Ns, reason: str, ended: Iterable[Settled[Entry[Item]]]) -> None:
+        """Nothing can be done at the venue: what waits to be placed is decided anew once it can."""
+        self.queue.hold(now)
+        self._turn(LinkDown(now, reason))  # first, so that nothing is decided in the belief that the link stands
+        for settled in ended:
+            self._ended(settled, now, asks_again=False)
+        for item in self.queue.purge(lambda entry: not isinstance(entry.item, ChangeOrder | CancelOrder)):
+            if isinstance(item, PlaceOrder):
+                self._turn(NotSent(now, item, f"not sent: {reason}"))
+
+    def unsent(self, now: Ns, key: str, reason: str) -> None:
+        """One frame did not leave: it had gone stale before its turn."""
+        self.advance(now)
+        self._withdraw(key, now, reason)
+        self._done(now)
+
+    def _withdraw(self, key: str, now: Ns, reason: str) -> None:
+        settled = self.calls.withdrawn(key, now, reason)
+        if settled is None:
+            return
+        item = settled.item.item
+        if isinstance(item, PlaceOrder):
+            self._turn(NotSent(now, item, f"not sent: {reason}"))
+        elif isinstance(item, Query):
+            self._turn(Unanswered(now, item, reason))
+        elif isinstance(item, Mutation):
+            # Harmless to do later, and wanted: it goes back to its place.
+            slot = slot_of(item)
+            self.queue.push(item, slot.lane, now, ttl=slot.ttl, key=slot.key)
+
+    # --- frames --------------------------------------------------------------------------------------------------
+
+    def frame(self, text: str | bytes, now: Ns) -> None:
+        """A frame came."""
+        if now >= self.due:
+            self.advance(now)
+        self.health.frames += 1
+        message = parse_server(text)
+        match message:
+            case MarketData():
+                self._market(message, now)
+            case RpcReply() | RpcError():
+                self._reply(message, now)
+            case PnlUpdate():
+                self._pnl(message, now)
+            case Status():
+                if message.error is not None:
+                    self._notice(now, "refused", f"{message.status}: {message.error}")
+            case Unknown():
+                self.health.unknown += 1
+                self._notice(now, "unknown frame", f"a frame of no use ({message.why}): {message.frame[:200]}")
+                if message.id is not None:
+                    self._reply(message, now)
+            case EventFrame() | Resync():
+                self._hint(now)
+            case StatusFrame():
+                self._notice(now, "state", f"the venue's event stream is {message.state}", warning=False)
+            case Pong():
+                pass
+        self._done(now)
+
+    def _market(self, message: MarketData, now: Ns) -> None:
+        if message.faults:
+            self.health.faults += len(message.faults)
+            self._notice(now, "bad quote", f"quotes left out: {'; '.join(message.faults)}")
+        if self.engine is None or not self.is_running:
+            return
+        quotes = []
+        for row in message.quotes:
+            name = self._names.get(row.instrument)
+            if name is None and row.instrument not in self._names:
+                name = self._names[row.instrument] = self._name(row.instrument)
+            if name is None or name not in self.engine.feeds.series:
+                continue
+            if row.bid is None or row.ask is None:
+                self.health.faults += 1
+                self._notice(now, "bad quote", f"{name}: a quote without {'bid' if row.bid is None else 'ask'}")
+                continue
+            quotes.append(Quote(now, name, row.bid, row.ask, row.last, row.volume))
+        if not quotes:
+            return
+        self.health.quotes += len(quotes)
+        if self.silence.data(now):
+            self.engine.freshen()
+            self._notice(now, "fresh", "quotes are back", warning=False)
+        todo = iter(quotes)
+        while length_hint(todo):
+            try:
+                commands = self.engine.feed(todo)
+            except StrategyError as error:
+                self._fail(error, now)
+                continue
+            if commands:
+                self._send(commands, now)
+
+    def _name(self, told: str) -> str | None:
+        """The canonical name behind a name on the wire; None where it stands for nothing here."""
+        try:
+            name = self.setup.contracts.parse(told)
+        except ConfigError:
+            return None
+        return name.dated(name.year) if name.year is not None else told
+
+    def _pnl(self, message: PnlUpdate, now: Ns) -> None:
+        if self.engine is None:
+            return
+        for row in message.accounts:
+            for account in self.setup.accounts:
+                if row.account is not None and row.account.casefold() == account.casefold():
+                    self._turn(AccountPnl(now, account, row.realized, row.unrealized, row.net_liquidation))
+
+    def _hint(self, now: Ns) -> None:
+        """Something happened to an order somewhere: ask."""
+        if self.engine is not None and self.engine.liaison is not None and self.engine.liaison.reachable:
+            for account in self.setup.accounts:
+                self.engine.liaison.planner.want(account, Ask.EXECUTIONS, now)
+                self.engine.liaison.planner.want(account, Ask.ORDERS, now)
+            self.engine.replan()
+
+    def _reply(self, message: RpcReply | RpcError | Unknown, now: Ns) -> None:
+        settled = self.calls.settle(message, now)
+        if settled is not None:
+            self._ended(settled, now)
+        elif isinstance(message, RpcError) and message.id is None:
+            self._notice(now, "error", f"the venue says: {message.error}")
+
+    # --- ends of calls -------------------------------------------------------------------------------------------
+
+    def _ended(self, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool = True) -> None:
+        entry = settled.item
+        if settled.cause is Cause.RATE_LIMIT and settled.end is End.NOT_DONE:
+            self.health.refusals += 1
+            self.queue.refused(entry, now)
+            return
+        if settled.cause is not Cause.TIMEOUT and asks_again:
+            self.queue.answered(now, entry)
+        item = entry.item
+        if isinstance(item, Call):
+            self._setup_ended(item, settled, now, asks_again=asks_again)
+        elif isinstance(item, Query):
+            self._query_ended(item, settled, now)
+        else:
+            self._mutation_ended(item, settled, now)
+        if settled.cause is Cause.OFFLINE:
+            self._went_offline(now, settled.text)
+        elif self.is_offline and settled.end is End.DONE and isinstance(item, Call):
+            self._notice(now, "offline", "NinjaTrader is back", warning=False)
+            self.queue.resume(now)
+            self._reachable(now)
+
+    def _query_ended(self, query: Query, settled: Settled[Entry[Item]], now: Ns) -> None:
+        if settled.end is not End.DONE or settled.answer is None:
+            self._turn(Unanswered(now, query, settled.text))
+            return
+        if settled.answer.faults:
+            self.health.faults += len(settled.answer.faults)
+            self._notice(now, settled.spec.name, f"{settled.spec.name}: {'; '.join(settled.answer.faults)}")
+        if query.ask is Ask.EXECUTIONS:
+            self._executions_at[query.account] = now
+        self._turn(seen(query, settled.answer, now, lambda told: self._name(told) or told))
+
+    def _mutation_ended(self, command: Mutation, settled: Settled[Entry[Item]], now: Ns) -> None:
+        match settled.end:
+            case End.DONE:
+                told = getattr(settled.answer.value, "order_id", None) if settled.answer is not None else None
+                if isinstance(command, PlaceOrder) and told is not None and told != command.order_id:
+                    self._venue_ids[command.order_id] = told
+                self._turn(Answered(now, command, told))
+            case End.REFUSED:
+                self._notice(now, "refused", f"{settled.spec.name} {command.order_id} refused: {settled.text}")
+                self._turn(Refused(now, command, settled.text, settled.cause is Cause.TERMINAL))
+            case End.NOT_DONE:
+                self._turn(NotSent(now, command, settled.text))
+            case End.UNKNOWN:
+                self.health.doubts += 1
+                self._notice(now, "doubt", f"{settled.spec.name} {command.order_id} is in doubt: {settled.text}")
+                self._turn(Doubtful(now, command, settled.text))
+
+    def _went_offline(self, now: Ns, text: str) -> None:
+        if self.is_offline:
+            return
+        self.is_offline = True
+        self._notice(now, "offline", f"the link is up, but NinjaTrader or its add-on is away: {text}")
+        # Calls under way are not lost by this: each gets its own answer, or runs out of time.
+        self._unreachable(now, f"NinjaTrader or its add-on is away: {text}", ())
+        self._probe = now + OFFLINE_PROBE[0] * SECOND_NS
+
+    def _look_for_addon(self, now: Ns) -> None:
+        self._probes += 1
+        self._probe = now + OFFLINE_PROBE[min(self._probes, len(OFFLINE_PROBE) - 1)] * SECOND_NS
+        if self.queue.bucket.take(now):  # past the queue, in which everything else waits until the add-on is back
+            self._call(Entry(Call("ListAccounts", {}), Lane.STATUS, now, None, None), now)
+
+    # --- before the run ------------------------------------------------------------------------------------------
+
+    def _ask_setup(self, now: Ns) -> None:
+        for call in self.setup.calls():
+            self._push_call(call, now)
+        self._release(now)
+
+    def _push_call(self, call: Call, now: Ns) -> None:
+        self.queue.push(call, Lane.STATUS, now, key=f"?{call.api}/{call.args.get('instrument')}")
+
+    def _setup_ended(self, call: Call, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool) -> None:
+        if self.engine is not None or self.error is not None:
+            return  # a look for the add-on
+        try:
+            again = self.setup.take(call, settled) if asks_again else False
+        except ConfigError as error:
+            self.error = error
+            return
+        for text in self.setup.notices:
+            self._notice(now, "setup", text)
+        self.setup.notices.clear()
+        if again and self.is_up:
+            self._push_call(call, now)
+        if self.setup.is_done:
+            try:
+                self.engine = self.make_engine(self.setup.accounts, self.setup.pin)
+            except (ConfigError, StrategyError) as error:
+                self.error = error
+                return
+            self._turn(LinkUp(now))
+
+    def _begin(self, now: Ns) -> None:
+        """Every account is reconciled for the first time: the strategies start."""
+        assert self.engine is not None
+        self.is_running = True
+        try:
+            commands = self.engine.start(now)
+        except StrategyError as error:
+            self._fail(error, now)
+            return
+        except ConfigError as error:
+            self.error = error
+            return
+        self.streams.want(list(self.engine.feeds.series))
+        self._subscribe(now)
+        self._send(commands, now)
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    def _turn(self, event: Event) -> None:
+        if self.engine is None:
+            return
+        try:
+            commands = self.engine.handle(event)
+        except StrategyError as error:
+            self._fail(error, event.ts)
+            return
+        if commands:
+            self._send(commands, event.ts)
+        liaison = self.engine.liaison
+        if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
+            self._begin(event.ts)
+
+    def _fail(self, error: StrategyError, now: Ns) -> None:
+        """A strategy raised: nothing more is opened, exits stay; the first error is the one to tell."""
+        if self.error is None:
+            self.error = error
+            self.stop("protect", now)
+
+    def _send(self, commands: Iterable[Command], now: Ns) -> None:
+        for command in commands:
+            if isinstance(command, Withdraw):
+                self.queue.remove(command.key)
+            else:
+                slot = _slot(command)
+                self.queue.push(command, slot.lane, now, ttl=slot.ttl, key=slot.key)
+        if self.queue.waiting:
+            self._release(now)
+
+    def _release(self, now: Ns) -> None:
+        while (entry := self.queue.pop(now)) is not None:
+            self._call(entry, now)
+            if not isinstance(entry.item, Call):
+                # Released is handled in the same breath, so that nothing that left can be withdrawn.
+                self._turn(Released(now, entry.item, now - entry.queued))
+
+    def _call(self, entry: Entry[Item], now: Ns) -> None:
+        item = entry.item
+        if isinstance(item, Call):
+            api, args = item
+        else:
+            venue_id = None if isinstance(item, Query) else self._venue_ids.get(item.order_id)
+            far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
+            api, args = call_for(item, venue_id, far=far)
+        key, text = self.calls.begin(api, args, entry, now)
+        self.out.append(Frame(text, key, entry.deadline if isinstance(item, PlaceOrder) else None, api))
+
+    def _stream(self, now: Ns) -> None:
+        while (text := self.streams.pop(now)) is not None:
+            self.out.append(Frame(text))
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def advance(self, now: Ns) -> None:
+        """Let everything that is due by ``now`` happen, in order of time."""
+        while (due := self._next(now)) <= now:
+            self._step(due)
+        self.due = due
+
+    def _next(self, now: Ns) -> Ns:
+        due = min(self.calls.due, self.silence.due, self._probe)
+        if self.engine is not None and self.engine.due < due:
+            due = self.engine.due
+        if self.queue.waiting:
+            due = min(due, self.queue.due(self._last))
+        return min(due, self.streams.due(self._last))
+
+    def _step(self, now: Ns) -> None:
+        self._last = max(self._last, now)
+        now = self._last
+        if self.engine is not None and self.engine.due <= now:
+            self._turn(Tick(now))
+        elif self.calls.due <= now:
+            for settled in self.calls.expired(now):
+                self._ended(settled, now)
+        elif self.queue.waiting and self.queue.due(now) <= now:
+            for item in self.queue.expired(now):
+                if isinstance(item, Mutation):
+                    self._turn(Stale(now, item))
+            self._release(now)
+        elif self.silence.check(now):
+            self._went_silent(now)
+        elif self._probe <= now:
+            self._look_for_addon(now)
+        else:
+            self._stream(now)
+
+    def _went_silent(self, now: Ns) -> None:
+        first = self.health.silences == 0 or not self._told.get("silent")
+        self.health.silences += 1
+        since = self.silence.since or now
+        text = f"no quote for {(now - since) // SECOND_NS} s"
+        if first or now - since <= 2 * SILENCE:
+            self._notice(now, "silent", f"{text}: quotes are stale; dialling again")
+        self._turn(Silent(now, text))
+        self.redial = text
+
+    def leap(self, now: Ns, by: Ns) -> None:
+        """The clock jumped (the machine slept, or time was set): overdue timers run once, at ``now``."""
+        self._notice(now, "clock", f"the clock jumped by {by / SECOND_NS:+.1f} s")
+        if self.engine is not None:
+            self.engine.timers.leap(now)
+        self.advance(now)
+
+    def _done(self, now: Ns) -> None:
+        if now > self._last:
+            self._last = now
+        engine = self.engine
+        if self.is_running and engine is not None and len(engine.feeds.series) > len(self.streams.instruments):
+            self.streams.want(list(engine.feeds.series))
+            self.silence.expect(now)
+            self._stream(now)
+        self.advance(now)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def stop(self, mode: str, now: Ns) -> None:
+        """Run ``on_stop``, then wind down: ``protect``, ``cancel`` or ``flatten``. May be called again with another."""
+        if self.engine is None:
+            self.is_stopping = True
+            return
+        if not self.is_stopping and self.is_running and self.error is None:
+            try:
+                self.engine.stop(now)
+            except StrategyError as error:
+                self.error = error
+        self.is_stopping = True
+        self._send(self.engine.wind_down(mode, now), now)
+        self.look(now)
+        self._done(now)
+
+    def look(self, now: Ns) -> None:
+        """Ask for orders and positions of every account, to say truly what is left."""
+        if self.engine is None or self.engine.liaison is None:
+            return
+        for account in self.setup.accounts:
+            for ask in (Ask.ORDERS, Ask.EXECUTIONS, Ask.POSITIONS):
+                self.engine.liaison.planner.want(account, ask, now)
+        self.engine.replan()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that was asked for is still to be seen: orders, cancels, closes, and the last look."""
+        engine = self.engine
+        if engine is None or engine.liaison is None:
+            return True
+        return not (engine.unsettled() or engine.is_closing or engine.liaison.planner.is_busy or len(self.calls))
+
+    def _notice(self, now: Ns, kind: str, text: str, *, warning: bool = True) -> None:
+        count = self._told[kind] = self._told.get(kind, 0) + 1
+        if count < SHOWN:
+            self.notices.append(Notice(now, text, warning))
+        elif count == SHOWN:
+            self.notices.append(Notice(now, f"{text} (further ones of this kind are only counted)", warning))
+
+
+def _slot(command: Mutation | Query) -> Slot:
+    if isinstance(command, Query):
+        lane = Lane.STATUS if command.urgent else Lane.POLL
+        return Slot(lane, None, f"?{command.ask}/{command.account}/{command.order_id}")
+    return slot_of(command)

@@ -1,0 +1,355 @@
+"""What the venue shows against what we believe: the events that were missing.
+
+NinjaTrader's fills are not pushed and replies get lost, so the life of an order is pieced together from answers to
+our requests and from lists we ask for. The rules by which a list may say something:
+
+- A list speaks of an order only if it was *asked for after* the last mutation of that order was answered or fell into
+  doubt. An older one may add fills; it never ends anything.
+- A row that is missing ends nothing: the order falls into doubt, and only repeated absence, long enough after, with
+  no execution to contradict it, says that the venue never had it.
+- An order that the venue shows as over ends here only when every fill it shows is booked.
+- An execution is booked once, by its id, whatever the status of its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import define, field
+
+from xtalgo.engine.orders import Anomaly, Blotter, Order
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, Mutation, PlaceOrder, Query
+from xtalgo.model.events import (
+    Answered,
+    CancelRefused,
+    Changed,
+    ChangeRefused,
+    Doubtful,
+    ExecutionsSeen,
+    Fill,
+    NotSent,
+    OrdersSeen,
+    OrderUpdate,
+    Refused,
+)
+from xtalgo.model.instruments import ContractBook
+from xtalgo.model.reports import ExecutionReport, OrderReport, Standing
+from xtalgo.model.roots import DEFAULT_COMMISSION, ROOTS
+from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, OrderType, Trigger
+
+__all__ = ["ABSENT_AFTER", "Case", "Evidence", "Finding"]
+
+Finding = OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill
+"""What follows from evidence: the same events by which a simulated exchange tells of an order."""
+
+ABSENT_AFTER: Final[Ns] = 10 * SECOND_NS
+"""An order in doubt is believed absent only by lists asked for at least this long after the doubt arose."""
+
+STILL_WORKING: Final[Ns] = 5 * SECOND_NS
+"""An order that the venue shows working this long after it answered a cancel was not cancelled by it."""
+
+
+@define(eq=False)
+class Case:
+    """One order that left the house and is not over: what is under way for it, and what was seen."""
+
+    order: Order
+    since: Ns
+    """When a mutation of it was last answered or fell into doubt: polls count from here."""
+    mark: int = 0
+    """The same, in the causal count that queries are numbered by too."""
+    outstanding: set[type[Mutation]] = field(factory=set)
+    """Mutations that left and were not answered yet: while there are any, no list ends anything."""
+    changing: bool = False
+    """A change was answered or is in doubt; its values have not been seen yet."""
+    change_in_doubt: bool = False
+    cancelling: bool = False
+    """A cancel was answered or is in doubt; its effect has not been seen yet."""
+    confirmed: bool = False
+    """Whether a list has shown the order since its last mutation."""
+    ended: OrderReport | None = None
+    """A row that shows the order as over, with fills that are not all booked yet."""
+    absences: int = 0
+    """Lists in a row that should have shown it and did not."""
+    hinted: Ns | None = None
+    """When something (a quote through its price, a P&L that moved) hinted at a fill."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it was seen resting and nothing is expected of it at any moment."""
+        awaited = self.changing or self.cancelling or self.absences or self.ended or self.hinted
+        return self.confirmed and not awaited and self.order.status is not OrderStatus.IN_DOUBT
+
+    @property
+    def is_marketable(self) -> bool:
+        """Whether a fill may come at any moment."""
+        return self.order.type is OrderType.MARKET
+
+
+@define(eq=False)
+class Evidence:
+    """Keeps the open cases and turns what the venue says into findings.
+
+    The methods are generators: the engine carries out each finding before the next is looked for, so that an order's
+    end is judged with its fills booked.
+    """
+
+    blotter: Blotter
+    contracts: ContractBook
+    cases: dict[str, Case] = field(factory=dict)
+    """By our order id; only orders that were sent and are not done."""
+    aliases: dict[str, str] = field(factory=dict)
+    """The venue's ids of our orders."""
+    lacking: set[str] = field(factory=set)
+    """Accounts whose executions should be asked for at once: rows show fills that are not booked."""
+    foreign: set[str] = field(factory=set)
+    """Ids of orders at the venue that are not of this run."""
+    _asked: dict[int, int] = field(factory=dict)
+    _count: int = 0
+
+    # --- what left, and what was answered ------------------------------------------------------------------------
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def released(self, command: Command, now: Ns) -> None:
+        """A command left the queue for the venue."""
+        if isinstance(command, Query):
+            self._asked[command.serial] = self._next()
+        elif isinstance(command, PlaceOrder):
+            order = self.blotter.orders[command.order_id]
+            self.cases[order.id] = Case(order, now, outstanding={PlaceOrder})
+        elif isinstance(command, ChangeOrder | CancelOrder) and (case := self.cases.get(command.order_id)):
+            case.outstanding.add(type(command))
+
+    def _settle(self, command: Mutation, now: Ns) -> Case | None:
+        case = self.cases.get(command.order_id)
+        if case is not None:
+            case.outstanding.discard(type(command))
+            case.mark, case.since = self._next(), now
+            case.confirmed, case.absences = False, 0
+        return case
+
+    def answered(self, event: Answered) -> Iterator[Finding]:
+        """The venue has the order, the change or the cancel: only a placing moves anything by that alone."""
+        command = event.command
+        if event.venue_id is not None and event.venue_id != command.order_id:
+            self.aliases[event.venue_id] = command.order_id
+        case = self._settle(command, event.ts)
+        if isinstance(command, PlaceOrder):
+            yield OrderUpdate(event.ts, command.order_id, Trigger.ACCEPT)
+        elif case is not None:
+            self._expect(case, command, doubt=False)
+
+    def doubtful(self, event: Doubtful) -> Iterator[Finding]:
+        """Nobody knows: the order is in doubt, or what a change or cancel of it did is still to be seen."""
+        case = self._settle(event.command, event.ts)
+        if isinstance(event.command, PlaceOrder):
+            if case is not None and not case.order.is_done and case.order.status is OrderStatus.SENT:
+                yield OrderUpdate(event.ts, event.command.order_id, Trigger.DOUBT, event.reason)
+        elif case is not None:
+            self._expect(case, event.command, doubt=True)
+
+    @staticmethod
+    def _expect(case: Case, command: Mutation, *, doubt: bool) -> None:
+        if isinstance(command, ChangeOrder):
+            case.changing, case.change_in_doubt = True, doubt
+        else:
+            case.cancelling = True
+
+    def refused(self, event: Refused) -> Iterator[Finding]:
+        """It was turned down. That an order is gone is no word on how it ended: that is asked for."""
+        case = self._settle(event.command, event.ts)
+        if event.gone and case is not None:
+            case.hinted = event.ts
+            self.lacking.add(event.command.account)
+        yield self._undone(event.command, event.ts, Trigger.REJECT, event.reason)
+
+    def not_sent(self, event: NotSent) -> Iterator[Finding]:
+        """It did not happen, and that is certain."""
+        case = self.cases.get(event.command.order_id)
+        if case is not None:
+            case.outstanding.discard(type(event.command))
+            if isinstance(event.command, PlaceOrder):
+                del self.cases[event.command.order_id]
+        yield self._undone(event.command, event.ts, Trigger.UNSENT, event.reason)
+
+    @staticmethod
+    def _undone(command: Mutation, now: Ns, trigger: Trigger, reason: str) -> Finding:
+        if isinstance(command, PlaceOrder):
+            return OrderUpdate(now, command.order_id, trigger, reason)
+        if isinstance(command, ChangeOrder):
+            return ChangeRefused(now, command.order_id, reason)
+        return CancelRefused(now, command.order_id, reason)
+
+    # --- lists ---------------------------------------------------------------------------------------------------
+
+    @property
+    def counted(self) -> int:
+        """Where the causal count stands."""
+        return self._count
+
+    def when(self, query: Query) -> int:
+        """When a query left, in the causal count; zero when it never did, so that its reply proves nothing."""
+        return self._asked.get(query.serial, 0)
+
+    def asked(self, query: Query) -> int:
+        """As ``when``, of a query that is over with."""
+        return self._asked.pop(query.serial, 0)
+
+    def order_of(self, venue_id: str | None) -> Order | None:
+        """Our order behind an id at the venue."""
+        if venue_id is None:
+            return None
+        return self.blotter.orders.get(self.aliases.get(venue_id, venue_id))
+
+    def orders_seen(self, event: OrdersSeen) -> Iterator[Finding]:
+        """Judge each row, and each absence if the list was complete."""
+        asked = self.asked(event.query)
+        shown = set()
+        for row in event.orders:
+            order = self.order_of(row.order_id)
+            if order is None:
+                self.foreign.add(row.order_id)
+                continue
+            shown.add(order.id)
+            if (row.filled or 0) > order.filled:
+                self.lacking.add(event.query.account)
+            case = self.cases.get(order.id)
+            if case is not None and not case.outstanding and asked > case.mark:
+                case.confirmed, case.absences = True, 0
+                yield from self._judge(case, row, event.ts)
+        one = event.query.order_id
+        if event.complete:
+            for case in list(self.cases.values()):
+                order = case.order
+                named = one is None or self.order_of(one) is order
+                if order.account == event.query.account and order.id not in shown and named:
+                    yield from self._absent(case, asked, event.ts)
+
+    def _judge(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:
+        order = case.order
+        if row.standing.is_done:
+            case.ended = row
+            yield from self._end(case, now)
+            return
+        case.ended = None
+        if row.standing is Standing.UNKNOWN:
+            return
+        if order.status is OrderStatus.IN_DOUBT:
+            yield OrderUpdate(now, order.id, Trigger.PART if order.filled else Trigger.ACCEPT, "the venue shows it")
+        if row.standing is Standing.WORKING:
+            yield from self._values(case, row, now)
+            if case.cancelling and now >= case.since + STILL_WORKING:
+                case.cancelling = False
+                yield CancelRefused(now, order.id, "the venue shows it working still")
+
+    def _values(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:
+        """Take over the order's values as shown; what a change in doubt came to is known by them."""
+        order = case.order
+        quantity = order.quantity if row.quantity is None else row.quantity
+        limit = order.limit_price if row.limit_price is None else row.limit_price
+        stop = order.stop_price if row.stop_price is None else row.stop_price
+        moved = (quantity, limit, stop) != (order.quantity, order.limit_price, order.stop_price)
+        if moved or (case.changing and not case.change_in_doubt):
+            case.changing = case.change_in_doubt = False
+            yield Changed(now, order.id, quantity, limit, stop)
+        elif case.changing:
+            case.changing = case.change_in_doubt = False
+            yield ChangeRefused(now, order.id, "no answer came, and the venue shows the values before the change")
+
+    def _end(self, case: Case, now: Ns) -> Iterator[Finding]:
+        """End an order that the venue shows as over, once all its fills are booked."""
+        row, order = case.ended, case.order
+        assert row is not None
+        if order.is_done:
+            return
+        filled = row.filled if row.filled is not None else (row.quantity or order.quantity)
+        if row.standing is not Standing.FILLED:
+            filled = row.filled or 0
+        if order.filled < filled:
+            self.lacking.add(order.account)
+            return
+        if row.standing is Standing.REJECTED and not order.filled:
+            yield OrderUpdate(now, order.id, Trigger.REJECT, "the venue shows it rejected")
+        elif row.standing is Standing.FILLED:
+            # All fills are booked and it is not done: its quantity is smaller there than we knew.
+            yield Changed(now, order.id, filled, order.limit_price, order.stop_price)
+        else:
+            yield OrderUpdate(now, order.id, Trigger.CANCEL, "the venue shows it cancelled")
+
+    def _absent(self, case: Case, asked: int, now: Ns) -> Iterator[Finding]:
+        """A complete list did not show an order that it could have shown."""
+        if case.outstanding or asked <= case.mark:
+            return
+        case.absences += 1
+        order = case.order
+        if order.status is not OrderStatus.IN_DOUBT:
+            if case.absences >= 2:
+                case.mark, case.since, case.absences = self._next(), now, 0
+                yield OrderUpdate(now, order.id, Trigger.DOUBT, "the venue does not list it any more")
+            return
+        if now < case.since + ABSENT_AFTER:
+            case.absences = 0
+        elif case.absences >= 2 and not order.filled:
+            yield OrderUpdate(now, order.id, Trigger.MISS, "the venue never showed it")
+
+    def executions_seen(self, event: ExecutionsSeen) -> Iterator[Finding]:
+        """Book what is new, oldest first; then end what only waited for its fills."""
+        self.asked(event.query)
+        account = event.query.account
+        open_question = any(
+            case.order.account == account
+            and (PlaceOrder in case.outstanding or case.order.status is OrderStatus.IN_DOUBT)
+            for case in self.cases.values()
+        )
+        for report in sorted(event.executions, key=lambda row: row.executed or 0):
+            if self.blotter.knows(report.execution_id):
+                continue
+            order = self.order_of(report.order_id)
+            if order is not None:
+                yield self._fill(order, report, event.ts)
+            elif not open_question:  # otherwise it may turn out to be ours: the next list shows it again
+                self.blotter.know(report.execution_id)
+        for case in list(self.cases.values()):
+            if case.order.account == account and case.ended is not None:
+                yield from self._end(case, event.ts)
+
+    def baseline(self, event: ExecutionsSeen) -> None:
+        """Take a list as what happened before this run: nothing of it is booked."""
+        self.asked(event.query)
+        for report in event.executions:
+            self.blotter.know(report.execution_id)
+
+    def _fill(self, order: Order, report: ExecutionReport, now: Ns) -> Fill:
+        if report.side is not None and report.side is not order.side:
+            text = f"execution {report.execution_id} is a {report.side.name.lower()} of an order on the other side"
+            self.blotter.anomalies.append(Anomaly(now, order.id, text))
+        fee = report.fee
+        if fee is None:
+            facts = ROOTS.get(self.contracts.contract(order.instrument).root)
+            fee = report.quantity * (DEFAULT_COMMISSION if facts is None else facts.commission)
+        return Fill(
+            now,
+            order.id,
+            report.execution_id,
+            order.account,
+            order.instrument,
+            report.side or order.side,
+            report.quantity,
+            report.price,
+            fee,
+            now if report.executed is None else report.executed,
+        )
+
+    def forget(self, order_id: str) -> None:
+        """An order turned out not to have left."""
+        self.cases.pop(order_id, None)
+
+    def tidy(self) -> None:
+        """Close the cases of orders that are done."""
+        done = [key for key, case in self.cases.items() if case.order.is_done]
+        for key in done:
+            del self.cases[key]

@@ -1,0 +1,1 @@
+"""The wire side of a session: sockets, tasks and clocks around the pure rooms."""
