@@ -170,10 +170,11 @@ def test_a_newer_one_in_a_more_urgent_lane_stays_there() -> None:
     entry = popped(queue, START)
     queue.push("first", Lane.STATUS, START + 1)
     queue.push("new", Lane.STATUS, START + 1, key="orders")
+    queue.push("last", Lane.STATUS, START + 1)
     merged = queue.refused(entry, START + 2)
     assert merged is not None
     assert merged.item == "new"
-    assert items(queue, START + 2) == ["first", "new"]
+    assert items(queue, START + 2) == ["first", "new", "last"]
 
 
 def test_a_newer_one_lives_by_its_own_deadline() -> None:
@@ -200,6 +201,11 @@ def test_a_refusal_drains_and_slows() -> None:
     queue.refused(entries[1], START + 1)
     assert queue.throttle.per_minute == 144
     assert (queue.throttle.in_a_row, queue.throttle.refusals) == (2, 2)
+    # And it stays for a while.
+    queue.answered(START + STEP)
+    assert queue.throttle.per_minute == 144
+    queue.answered(START + 1 + STEP)
+    assert queue.throttle.per_minute == 145
 
 
 def test_the_rate_has_a_floor_and_recovers_on_answers_up_to_180() -> None:
@@ -299,6 +305,34 @@ def test_wary_it_lets_out_no_more_than_the_window_without_replies() -> None:
     assert popped(queue, now + 5).item == "3"
     assert queue.pop(now + 5) is None
     assert [popped(queue, now + FORGET).item for _ in range(2)] == ["4", "PLACE 0"]
+
+
+def test_the_window_counts_what_had_left_before() -> None:
+    queue: PacingQueue[str] = PacingQueue()
+    first, *_ = [sent(queue, 1, START + n)[0] for n in range(6)]
+    queue.refused(first, START + 10)
+    assert queue.due(START + SECOND_NS) == START + 3 + FORGET  # 3, 4 and 5 are the newest three
+
+
+def test_a_lost_reply_does_not_stand_in_for_one_that_came() -> None:
+    queue: PacingQueue[str] = PacingQueue()
+    queue.throttle.beware(START)
+    sent(queue, WINDOW)
+    now = START + FORGET
+    sent(queue, WINDOW, now)
+    queue.push("x", Lane.PLACE, now)
+    assert queue.pop(now) is None
+    queue.answered(now)  # which one isn't said: one of those that still count
+    assert popped(queue, now).item == "x"
+
+
+def test_a_window_ends_with_the_wariness() -> None:
+    queue: PacingQueue[str] = PacingQueue()
+    queue.throttle.beware(START)
+    sent(queue, WINDOW, START + WARY - 1)
+    queue.push("x", Lane.PLACE, START + WARY - 1)
+    assert queue.due(START + WARY - 1) == START + WARY
+    assert popped(queue, START + WARY).item == "x"
 
 
 def test_after_an_hour_without_refusals_twenty_leave_at_once_again() -> None:
@@ -635,6 +669,7 @@ def test_a_rival_unseen_is_met_once_and_not_at_all_when_told_of(bench: ModuleTyp
     """Twenty at once are twenty at once: the first burst after a rival's unseen spending can't know better."""
     warned, polled = (bench.unseen(polls=way, beware=True, seed=seed) for way in (False, True))
     assert max(warned.longest_row, polled.longest_row) < 5
+    # Without a word before, the first such burst costs what the rival has spent.
     blind = bench.unseen(polls=False, beware=False, seed=seed)
     assert blind.longest_row <= 7  # of ten: 20 - 2 * 20 / 3 tokens are missing
 

@@ -189,8 +189,8 @@ def test_a_gate_with_limits_is_never_open_unseen() -> None:
     assert not gate.is_open
 
 
-def test_every_reason_but_closing_is_the_gates() -> None:
-    """CLOSING is the desk's: a strategy that is closing a position asked to trade its instrument."""
+def test_every_reason_of_the_gate_is_given() -> None:
+    """The others are the desk's (it is closing) and the liaison's (the venue can't be told, or asked)."""
     limits = {
         DenyReason.ORDER_SIZE: RiskLimits(max_order_quantity=1),
         DenyReason.POSITION: RiskLimits(max_position=1),
@@ -201,7 +201,9 @@ def test_every_reason_but_closing_is_the_gates() -> None:
         DenyReason.REDUCING: RiskLimits(),
         DenyReason.HALTED: RiskLimits(),
     }
-    assert set(limits) == set(DenyReason) - {DenyReason.CLOSING}
+    others = {DenyReason.CLOSING, DenyReason.LINK_DOWN, DenyReason.RECONCILING}
+    others |= {DenyReason.STALE_QUOTES, DenyReason.IN_DOUBT}
+    assert set(limits) == set(DenyReason) - others
     for expected, limit in limits.items():
         gate = RiskGate(limit)
         gate.passed(NOW)

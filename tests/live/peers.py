@@ -8,6 +8,7 @@ from contextlib import suppress
 import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from wsproto.utilities import ProtocolError
 
 from xtalgo.live.wires import Wire, over_stream
 
@@ -103,11 +104,12 @@ steady = session(forever)
 
 
 class Watched(trio.abc.Stream):
-    """A stream that knows whether it was closed."""
+    """A stream that knows whether it was closed, and can tell when reading found its end."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, ended: Callable[[], None] = lambda: None) -> None:
         self.stream = stream
         self.is_closed = False
+        self.ended = ended
 
     async def send_all(self, data) -> None:
         await self.stream.send_all(data)
@@ -116,11 +118,29 @@ class Watched(trio.abc.Stream):
         await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes=None):
-        return await self.stream.receive_some(max_bytes)
+        try:
+            data = await self.stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.ended()
+            raise
+        if not data:
+            self.ended()
+        return data
 
     async def aclose(self) -> None:
         self.is_closed = True
         await self.stream.aclose()
+
+
+async def serve(script: Script, stream: trio.abc.Stream) -> None:
+    """Play a script; whatever happens, the stream is closed after it."""
+    try:
+        await script(stream)
+    except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed, ProtocolError):
+        pass  # the client went away, or a ping of its came while we were closing
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(stream)
 
 
 class Peers:
@@ -140,16 +160,8 @@ class Peers:
         ours, theirs = self.pair()
         stream = Watched(ours)
         self.streams.append(stream)
-        self.nursery.start_soon(self._serve, script, theirs)
+        self.nursery.start_soon(serve, script, theirs)
         return await over_stream(stream, TOKEN)
-
-    async def _serve(self, script: Script, stream: trio.abc.Stream) -> None:
-        try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await script(stream)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
 
     @property
     def waits(self) -> list[float]:

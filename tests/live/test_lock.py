@@ -66,7 +66,7 @@ def test_a_lock_is_not_entered_twice(tmp_path: Path) -> None:
 def test_the_file_is_named_by_a_hash_and_shows_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["xtalgo", "run", f"--token={TOKEN}", "ma\udcffgic", "x" * 9_000])
     with SessionLock(TOKEN, tmp_path) as lock:
-        assert lock.path.name == "fe5ecb2ab2dfd13a.lock"
+        assert lock.path.name == "fe5f98c6100cda04.lock"
         text = lock.path.read_text("utf-8")
         assert "xtalgo run --token=" in json.loads(text)["command"]
         assert TOKEN not in text

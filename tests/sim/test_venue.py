@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import BOOK, Client, at
+from serving import Client, at
 from tables import ES, MNQ, SECOND, START, table
 
 from xtalgo import FillModel, QuoteTable
@@ -15,8 +15,6 @@ from xtalgo.model.errors import ConfigError
 from xtalgo.model.sessions import session_at
 from xtalgo.protocol.words import OrderState
 from xtalgo.sim.venue import VenueOrder
-
-EXACT = FillModel(slippage=0)
 
 
 def states(client: Client, order_id: str) -> list[str]:
@@ -405,7 +403,3 @@ def test_a_venue_needs_accounts_that_can_be_told_apart():
     for bad in ((), ("Sim101", "SIM101"), ("",)):
         with pytest.raises(ConfigError, match="accounts"):
             Client(accounts=bad)
-
-
-def test_the_books_are_those_of_the_contracts_that_were_given():
-    assert BOOK.contract(ES).point_value == 50

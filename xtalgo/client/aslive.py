@@ -17,7 +17,7 @@ from xtalgo.engine.series import QuoteTable
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.model.errors import DataError
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import SECOND_NS, Ns
+from xtalgo.model.types import NEVER, SECOND_NS, Ns
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, TableFeed
 from xtalgo.sim.fills import Latency
@@ -29,6 +29,9 @@ __all__ = ["LEAD", "Rehearsal", "make_trader", "replay_as_live"]
 
 LEAD: Final[Ns] = 10 * SECOND_NS
 """How long before the first quote the client connects."""
+
+REDIAL: Final[Ns] = 2 * SECOND_NS
+"""How long after the end of a connection the client is connected again."""
 
 TAIL: Final[Ns] = 60 * SECOND_NS
 """How long after the last quote what is still to be seen is waited for."""
@@ -67,23 +70,30 @@ class Rehearsal:
         self.now = start
         self.token = token
         self.connection: int | None = None
+        self.reconnect: Ns = NEVER
+        """When to connect again."""
 
     def connect(self) -> None:
         """Open the connection."""
         found = self.server.connect(self.token, self.now)
+        self.reconnect = NEVER
         if isinstance(found, int):
             self.connection = found
             self.trader.link_up(self.now)
+        else:
+            self.reconnect = self.now + REDIAL
         self._exchange()
 
     def run(self, until: Ns) -> None:
         """Let everything up to ``until`` happen."""
-        while (due := min(self.trader.due, self.server.due)) <= until:
+        while (due := min(self.trader.due, self.server.due, self.reconnect)) <= until:
             self.now = max(self.now, due)
             self.trader.advance(self.now)
             self._exchange()
             self.server.advance(self.now)
             self._exchange()
+            if self.reconnect <= self.now:
+                self.connect()
         self.now = until
 
     def _exchange(self) -> None:
@@ -94,6 +104,11 @@ class Rehearsal:
             for frame in frames:
                 if self.connection is not None:
                     server.receive(self.connection, frame.text, self.now)
+            if trader.redial:
+                reason, trader.redial = trader.redial, ""
+                if self.connection is not None:
+                    server.disconnect(self.connection, self.now)
+                    self._ended(reason)
             outputs = server.outputs()
             if not outputs and not frames:
                 return
@@ -101,8 +116,12 @@ class Rehearsal:
                 if isinstance(output, Send) and output.connection == self.connection:
                     trader.frame(output.text, self.now)
                 elif isinstance(output, Close | Drop) and output.connection == self.connection:
-                    self.connection = None
-                    trader.link_down(self.now, "the connection was closed")
+                    self._ended("the connection was closed")
+
+    def _ended(self, reason: str) -> None:
+        self.connection = None
+        self.reconnect = self.now + REDIAL
+        self.trader.link_down(self.now, reason)
 
 
 def replay_as_live(

@@ -18,6 +18,7 @@ from xtalgo.client.calls import Calls, End, Settled
 from xtalgo.client.setup import Setup
 from xtalgo.client.streams import SILENCE, Silence, Subscriptions
 from xtalgo.client.translate import call_for, seen
+from xtalgo.engine.ending import is_closing, unsettled, wind_down
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.pacing import Entry, Lane, PacingQueue, Slot, slot_of
 from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, Command, Mutation, PlaceOrder, Query, Withdraw
@@ -128,6 +129,8 @@ class Trader:
     is_running: bool = False
     """Whether ``on_start`` has run."""
     is_stopping: bool = False
+    before_quotes: Callable[[Sequence[Quote], Ns], None] | None = None
+    """Sees quotes before the engine does: a venue on paper matches them first."""
     due: Ns = NEVER
     """When something happens without a frame."""
     _waiting_calls: deque[Call] = field(factory=deque)
@@ -264,8 +267,10 @@ class Trader:
             return
         self.health.quotes += len(quotes)
         if self.silence.data(now):
-            self.engine.freshen()
+            self.engine.silence("")
             self._notice(now, "fresh", "quotes are back", warning=False)
+        if self.before_quotes is not None:
+            self.before_quotes(quotes, now)
         todo = iter(quotes)
         while length_hint(todo):
             try:
@@ -551,7 +556,7 @@ class Trader:
             except StrategyError as error:
                 self.error = error
         self.is_stopping = True
-        self._send(self.engine.wind_down(mode, now), now)
+        self._send(wind_down(self.engine, mode, now), now)
         self.look(now)
         self._done(now)
 
@@ -570,7 +575,11 @@ class Trader:
         engine = self.engine
         if engine is None or engine.liaison is None:
             return True
-        return not (engine.unsettled() or engine.is_closing or engine.liaison.planner.is_busy or len(self.calls))
+        return not (unsettled(engine) or is_closing(engine) or engine.liaison.planner.is_busy or len(self.calls))
+
+    def tell(self, now: Ns, text: str) -> None:
+        """Let people see something."""
+        self.notices.append(Notice(now, text))
 
     def _notice(self, now: Ns, kind: str, text: str, *, warning: bool = True) -> None:
         count = self._told[kind] = self._told.get(kind, 0) + 1

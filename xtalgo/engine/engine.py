@@ -17,8 +17,7 @@ from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame
-from xtalgo.engine.desk import Desk
-from xtalgo.engine.feeds import WATCHES, Feeds
+from xtalgo.engine.feeds import Feeds
 from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
@@ -26,7 +25,7 @@ from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
 from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Evidence
-from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
+from xtalgo.engine.risk import RiskGate, RiskLimits
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
@@ -57,7 +56,7 @@ from xtalgo.model.events import (
     Unanswered,
 )
 from xtalgo.model.instruments import Contract, ContractBook
-from xtalgo.model.types import NEVER, Ns, OrderStatus, Role, Trigger
+from xtalgo.model.types import Ns, Trigger
 
 __all__ = ["Engine", "Snapshot"]
 
@@ -111,8 +110,6 @@ class Engine(Office):
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._seated = list(self.seats.values())
         self._started = False
-        self._held: dict[int, Desk] = {}
-        self._poll: Timer | None = None
         if asks:
             evidence = Evidence(self.blotter, contracts)
             self.liaison = Liaison(evidence, PollPlanner(evidence, tuple(accounts)), tuple(accounts))
@@ -209,6 +206,12 @@ class Engine(Office):
     def due(self) -> Ns:
         """When time alone makes something happen: the next timer; NEVER when there is none."""
         return self.timers.due
+
+    def decide(self, act: Callable[[], object], now: Ns) -> list[Command]:
+        """A turn of somebody else's: carry out what the operator or the end of the run wants."""
+        self.now = max(self.now, now)
+        self.wish(act)
+        return self._settle()
 
     def stop(self, now: Ns) -> None:
         """Run ``on_stop``; its orders are not sent."""
@@ -400,96 +403,15 @@ class Engine(Office):
             for seat in self.seats.values():
                 seat.strategy.on_link(event)
 
-    # --- a venue that has to be asked ------------------------------------------------------------------------------
-
     def _on_said(self, event: Said) -> None:
         if self.liaison is None:
             raise TypeError(f"{type(event).__name__} came to an engine that asks nothing")
         for finding in self.liaison.take(event):
             self._handlers[type(finding)](finding)
-        self.liaison.evidence.tidy()
-        for instrument in {case.order.instrument for case in self.liaison.evidence.cases.values()}:
-            self.feeds.hear(instrument, self._hint, WATCHES)
-        self.replan()
+        self.heard()
 
     def _on_silent(self, event: Silent) -> None:
-        if self.liaison is not None:
-            self.liaison.silent = event.reason
-            self.barred = self.liaison.bars
-
-    def freshen(self) -> None:
-        """A quote came after a silence."""
-        if self.liaison is not None:
-            self.liaison.silent = ""
-            self.barred = self.liaison.bars
-
-    def _hint(self, quote: Quote) -> None:
-        assert self.liaison is not None
-        if self.liaison.on_quote(quote):
-            self.wish(self.replan)  # by way of a wish, so that the driver looks at ``due`` again
-
-    def _may_act(self, account: str) -> bool:
-        return self.liaison is None or self.liaison.is_ready(account)
-
-    def replan(self) -> None:
-        """What the liaison knows has moved: desks that waited for it may act, and the next poll may be due earlier."""
-        liaison = self.liaison
-        assert liaison is not None
-        self.barred = liaison.bars
-        for key, desk in list(self._held.items()):
-            if liaison.is_ready(desk.account):
-                self._dirty[key] = self._held.pop(key)
-        due = liaison.planner.due() if liaison.reachable else NEVER
-        if self._poll is not None:
-            if self._poll.due == due and not self._poll.cancelled:
-                return
-            self._poll.cancel()
-        self._poll = None
-        if due < NEVER:
-            self._poll = Timer(max(due, self.now), "", self._ask, is_engines=True)
-            self.timers.add(self._poll)
-
-    def _ask(self) -> None:
-        assert self.liaison is not None
-        self._out += self.liaison.planner.pop(self.now)
-        self.replan()
-
-    # --- the end ---------------------------------------------------------------------------------------------------
-
-    def wind_down(self, mode: str, now: Ns) -> list[Command]:
-        """Open nothing more, and bring what is open to the end that ``mode`` says.
-
-        ``protect`` cancels what could extend a position; ``cancel`` cancels every order of the strategies' own;
-        ``flatten`` closes every position of this run. Engine-owned exits stay as long as what they protect.
-        """
-        self.now = max(self.now, now)
-        for seat in self._seated:
-            seat.gate.restrict(TradingState.HALTED, "the run is ending")
-            for desk in seat.desks.values():
-                if mode == "flatten":
-                    desk.close()
-                elif mode == "cancel":
-                    desk.goal = None
-                    for order in list(desk.orders):
-                        self.amendments.cancel(order, insist=True)
-                else:
-                    desk.cancel_entries()
-                self.touch(desk)
-        return self._settle()
-
-    def unsettled(self) -> list[Order]:
-        """Orders whose end, or whose cancel, is still to be seen; empty once ``wind_down`` has come through."""
-        awaited = (OrderStatus.QUEUED, OrderStatus.SENT, OrderStatus.IN_DOUBT)
-        return [
-            order
-            for order in self.blotter.orders.values()
-            if order.is_open and (order.pending_cancel or order.status in awaited or order.role is Role.CLOSE)
-        ]
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether a close is under way."""
-        return any(desk.closing for desk in self._desks.values())
+        self.silence(event.reason)
 
     # --- seating -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from xtalgo.engine.risk import Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command
 from xtalgo.model.events import Quote
-from xtalgo.model.types import Ns, Trigger
+from xtalgo.model.types import NEVER, Ns, Trigger
 
 __all__ = ["Decision", "Office"]
 
@@ -50,6 +50,8 @@ class Office:
         self._desks: dict[tuple[str, str, str], Desk] = {}
         self._notices: list[Order] = []
         self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
+        self._held: dict[int, Desk] = {}
+        self._poll: Timer | None = None
 
     # --- desks ---------------------------------------------------------------------------------------------------
 
@@ -206,3 +208,50 @@ class Office:
     def _dropped(self, order: Order) -> None:
         self._notices.append(order)
         self.touch(self._desk_of(order))
+
+    # --- a venue that has to be asked ----------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """The venue said something: watch the quotes of what is out, and plan anew."""
+        assert self.liaison is not None
+        self.liaison.evidence.tidy()
+        for instrument in {case.order.instrument for case in self.liaison.evidence.cases.values()}:
+            self.feeds.hear(instrument, self._hint, WATCHES)
+        self.replan()
+
+    def silence(self, reason: str) -> None:
+        """Quotes are stale for this reason; empty once one came."""
+        if self.liaison is not None:
+            self.liaison.silent = reason
+            self.barred = self.liaison.bars
+
+    def _hint(self, quote: Quote) -> None:
+        assert self.liaison is not None
+        if self.liaison.on_quote(quote):
+            self.wish(self.replan)  # by way of a wish, so that the driver looks at ``due`` again
+
+    def _may_act(self, account: str) -> bool:
+        return self.liaison is None or self.liaison.is_ready(account)
+
+    def replan(self) -> None:
+        """What the liaison knows has moved: desks that waited for it may act, and the next poll may be due earlier."""
+        liaison = self.liaison
+        assert liaison is not None
+        self.barred = liaison.bars
+        for key, desk in list(self._held.items()):
+            if liaison.is_ready(desk.account):
+                self._dirty[key] = self._held.pop(key)
+        due = liaison.planner.due() if liaison.reachable else NEVER
+        if self._poll is not None:
+            if self._poll.due == due and not self._poll.cancelled:
+                return
+            self._poll.cancel()
+        self._poll = None
+        if due < NEVER:
+            self._poll = Timer(max(due, self.now), "", self._ask, is_engines=True)
+            self.timers.add(self._poll)
+
+    def _ask(self) -> None:
+        assert self.liaison is not None
+        self._out += self.liaison.planner.pop(self.now)
+        self.replan()

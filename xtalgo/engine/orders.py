@@ -183,6 +183,8 @@ class Blotter:
     run: str = "r"
     orders: dict[str, Order] = field(factory=dict)
     anomalies: list[Anomaly] = field(factory=list)
+    fills: list[Fill] = field(factory=list)
+    """Every execution that was booked, in order of booking."""
     _executions: set[str] = field(factory=set)
     _groups: int = 0
 
@@ -259,6 +261,7 @@ class Blotter:
         if fill.execution_id in self._executions:
             return False
         self._executions.add(fill.execution_id)
+        self.fills.append(fill)
         filled = order.filled + fill.quantity
         _set(order, "filled", filled)
         _set(order, "fills", (*order.fills, fill))

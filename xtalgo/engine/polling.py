@@ -101,6 +101,11 @@ class PollPlanner:
         """Whether something was asked, or is to be asked as soon as may be."""
         return any(line.open is not None or line.wanted < NEVER for line in self._lines.values())
 
+    def is_open(self, account: str) -> bool:
+        """Whether orders or positions of an account were asked for and not answered since."""
+        lines = (self._lines.get((account, ask)) for ask in (Ask.ORDERS, Ask.POSITIONS))
+        return any(line is None or line.open is not None or line.wanted < NEVER for line in lines)
+
     def due(self) -> Ns:
         """When there is something to ask; NEVER when nothing is open."""
         return min((self._due(account, ask) for account in self.accounts for ask in _ASKS), default=NEVER)

@@ -88,7 +88,7 @@ class _End:
     code: int | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Link:
     """One connection at a time, dialled again and again until there is a reason to stop.
 

@@ -86,7 +86,11 @@ class _Tap(trio.abc.Stream):
         self._ended = ended
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._ended()
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -303,6 +307,7 @@ async def over_stream(
     ``limit`` is the longest frame in characters; ``within`` is in seconds. Raises HandshakeRefused or DialFailed; the
     stream is closed then.
     """
-    wire = SocketWire(stream, None if token is None else Token(token), limit)
+    token = None if token is None else Token(token)  # under the same name: no plain text among the locals
+    wire = SocketWire(stream, token, limit)
     await wire._open(host, target, within)
     return wire

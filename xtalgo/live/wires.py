@@ -68,7 +68,7 @@ def dialer(
     ``wss://`` goes anywhere, ``ws://`` only to this machine, since the token travels in a header. Anything else
     raises ConfigError here, before a byte is sent. ``within`` is in seconds, for everything together.
     """
-    secret = Token(token)
+    token = secret = Token(token)  # under the same name: no plain text among the locals
     host, port, target, secure = _parse(url)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     header = where.rpartition(":")[0] if port == (443 if secure else 80) else where

@@ -37,6 +37,7 @@ _TYPES: Final = {
     OrderType.STOP_MARKET: "StopMarket",
     OrderType.STOP_LIMIT: "StopLimit",
 }
+_EXCHANGES: Final = {"CME": "Globex", "": "Globex"}
 _TIFS: Final = {TimeInForce.DAY: "Day", TimeInForce.GTC: "Gtc"}
 _SIDES: Final = {Side.BUY: ("Buy", "Long"), Side.SELL: ("Sell", "Short")}
 
@@ -192,7 +193,7 @@ def quote_body(contract: Contract, seen: Tracked | None, is_open: bool) -> dict[
         "tickSize": contract.tick_size,
         "pointValue": contract.point_value,
         "tickValue": contract.tick_value,
-        "exchange": "Globex",
+        "exchange": _EXCHANGES.get(contract.exchange, contract.exchange),
         "expiration": _expiration(contract).isoformat(),
         "tradingHours": "CME US Index Futures ETH",
         **_prices(seen),
@@ -213,7 +214,7 @@ def legacy_quote(contract: Contract, seen: Tracked | None) -> dict[str, Any]:
         **_prices(seen),
         "tickSize": contract.tick_size,
         "pointValue": contract.point_value,
-        "exchange": "Globex",
+        "exchange": _EXCHANGES.get(contract.exchange, contract.exchange),
         "expiration": f"{expires.month}/{expires.day}/{expires.year} 12:00:00 AM",
         "tradingHours": "CME US Index Futures ETH",
         "quoteTime": None if local is None else f"{local.month}/{local.day}/{local.year} {_clock(local, '')}",
@@ -262,7 +263,6 @@ def market_body(contract: Contract, now: Ns, *, always_open: bool) -> dict[str, 
     turn = session.close if is_open else session.open
     left = (turn - now) / SECOND_NS
     upcoming = session_at(session.close)
-    minutes, seconds = divmod(int(left), 60)
     return {
         "success": True,
         "timestamp": utc_text(now),
@@ -274,12 +274,19 @@ def market_body(contract: Contract, now: Ns, *, always_open: bool) -> dict[str, 
             **_span(session),
             "localStart": f"{to_datetime(session.open, CHICAGO):%Y-%m-%d %H:%M:%S}",
             "localEnd": f"{to_datetime(session.close, CHICAGO):%Y-%m-%d %H:%M:%S}",
-            "countdown": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
+            "countdown": _countdown(int(left)),
             "action": "Until Close" if is_open else "Until Open",
             "secondsRemaining": left,
         },
         "upcoming": _span(upcoming),
     }
+
+
+def _countdown(seconds: int) -> str:
+    """Hours, minutes and seconds; days before a dot, as .NET writes spans (assumed)."""
+    days, seconds = divmod(seconds, 86_400)
+    text = f"{seconds // 3_600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{days}.{text}" if days else text
 
 
 def _span(session: Session) -> dict[str, str]:

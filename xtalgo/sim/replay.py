@@ -20,7 +20,7 @@ from xtalgo.engine.pacing import PacingQueue, slot_of
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.engine.series import QuoteTable, RecordedSeries, Series
 from xtalgo.engine.strategy import Strategy
-from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, PlaceOrder, Withdraw
+from xtalgo.model.commands import Command, Mutation, Query, Withdraw
 from xtalgo.model.errors import DataError
 from xtalgo.model.events import AccountPnl, Quote, Released, Stale, Tick
 from xtalgo.model.instruments import ContractBook
@@ -39,8 +39,6 @@ NEAR = 8
 
 PATIENCE: Ns = MINUTE_NS
 """How long after the last quote replies and reports that are still on their way are waited for."""
-
-Sendable = PlaceOrder | ChangeOrder | CancelOrder
 
 
 @frozen(kw_only=True)
@@ -68,7 +66,7 @@ class Replay:
     settings: ReplaySettings = Factory(ReplaySettings)
     contracts: ContractBook = Factory(ContractBook)
     engine: Engine = field(init=False)
-    queue: PacingQueue[Sendable] = field(init=False, factory=PacingQueue)
+    queue: PacingQueue[Mutation] = field(init=False, factory=PacingQueue)
     exchange: SimExchange = field(init=False)
     decided: int = field(init=False, default=0)
     """How many decisions were made by the last quote; later ones come of replies that were still on their way."""
@@ -177,7 +175,7 @@ class Replay:
         for command in commands:
             if isinstance(command, Withdraw):
                 queue.remove(command.key)
-            else:
+            elif not isinstance(command, Query):  # nothing is asked here: the exchange tells by itself
                 slot = slot_of(command)
                 queue.push(command, slot.lane, now, ttl=slot.ttl, key=slot.key)
         if queue.waiting:

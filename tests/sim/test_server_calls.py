@@ -1,0 +1,468 @@
+"""Each function that SimServer serves: bodies under the documented keys, over the socket and over REST."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from serving import Client, at
+from tables import ES, MNQ, SECOND, START, table
+
+from xtalgo import QuoteTable
+from xtalgo.model.sessions import from_datetime, session_at
+from xtalgo.protocol.replies import Answer
+from xtalgo.protocol.routes import request_of
+from xtalgo.protocol.rpc import TABLE
+from xtalgo.sim.functions import FUNCTIONS
+
+ACCOUNT = set(
+    [
+        "id",
+        "name",
+        "displayName",
+        "primaryUser",
+        "provider",
+        "denomination",
+        "status",
+        "dailyLossLimit",
+        "minCashValue",
+        "maxOrderSize",
+        "maxPositionSize",
+        "connection",
+        "connectionStatus",
+        "lastTransactionSum",
+    ]
+)
+ITEMS = set(
+    [
+        "buyingPower",
+        "cashValue",
+        "commission",
+        "dailyLossLimit",
+        "dailyProfitTrigger",
+        "excessInitialMargin",
+        "excessIntradayMargin",
+        "excessMaintenanceMargin",
+        "excessPositionMargin",
+        "fee",
+        "grossRealizedProfitLoss",
+        "initialMargin",
+        "intradayMargin",
+        "longOptionValue",
+        "longStockValue",
+        "lookAheadMaintenanceMargin",
+        "maintenanceMargin",
+        "netLiquidation",
+        "netLiquidationByCurrency",
+        "positionMargin",
+        "realizedProfitLoss",
+        "shortOptionValue",
+        "shortStockValue",
+        "sodCashValue",
+        "sodLiquidatingValue",
+        "totalCashBalance",
+        "trailingMaxDrawdown",
+        "unrealizedProfitLoss",
+        "weeklyLossLimit",
+        "weeklyProfitLoss",
+        "weeklyProfitTrigger",
+    ]
+)
+POSITION = set(
+    [
+        "type",
+        "account",
+        "instrument",
+        "instrumentType",
+        "marketPosition",
+        "quantity",
+        "averagePrice",
+        "marketPrice",
+        "unrealizedProfitLoss",
+    ]
+)
+ORDER = set(
+    [
+        "account",
+        "orderId",
+        "instrument",
+        "instrumentType",
+        "orderType",
+        "orderState",
+        "quantity",
+        "averageFillPrice",
+        "filled",
+        "fromEntrySignal",
+        "gtd",
+        "hasOverfill",
+        "isBacktestOrder",
+        "limitPrice",
+        "limitPriceChanged",
+        "name",
+        "oco",
+        "orderAction",
+        "quantityChanged",
+        "stopPrice",
+        "stopPriceChanged",
+        "time",
+        "timeInForce",
+        "tag",
+    ]
+)
+EXECUTION = set(
+    [
+        "id",
+        "type",
+        "time",
+        "epoch",
+        "name",
+        "orderId",
+        "account",
+        "serverName",
+        "instrument",
+        "instrumentType",
+        "position",
+        "marketPosition",
+        "positionStrategy",
+        "price",
+        "quantity",
+        "commission",
+        "rate",
+        "slippage",
+        "isEntry",
+        "isExit",
+    ]
+)
+QUOTE = set(
+    [
+        "instrument",
+        "description",
+        "type",
+        "tickSize",
+        "pointValue",
+        "tickValue",
+        "exchange",
+        "expiration",
+        "tradingHours",
+        "bid",
+        "ask",
+        "last",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+        "quoteTime",
+        "quoteTimeUtc",
+        "epoch",
+        "dataSource",
+        "isMarketOpen",
+    ]
+)
+LEGACY = QUOTE - set(["tickValue", "quoteTimeUtc", "epoch", "dataSource", "isMarketOpen"]) | {"success"}
+SPAN = {"utcStart", "utcEnd"}
+SESSION = SPAN | set(["label", "localStart", "localEnd", "countdown", "action", "secondsRemaining"])
+
+KEYS: dict[str, dict[str, set[str]]] = {
+    "ListAccounts": {"": {"accounts", "success"}, "accounts": ACCOUNT},
+    "GetAccount": {"": ACCOUNT | {"item", "success"}, "item": ITEMS},
+    "ListPositions": {"": {"positions", "success"}, "positions": POSITION},
+    "GetAllPositions": {"": {"positions", "count", "success"}, "positions": POSITION | {"tag"}},
+    "GetPosition": {"": POSITION | {"success"}},
+    "ClosePosition": {"": {"closedPositions", "success"}, "closedPositions": POSITION},
+    "Flatten": {"": {"closedPositions", "success"}, "closedPositions": POSITION},
+    "ListOrders": {"": {"orders", "success"}, "orders": ORDER},
+    "GetAllOrders": {"": {"orders", "count", "success"}, "orders": ORDER},
+    "GetOrder": {"": ORDER | {"success"}},
+    "PlaceOrder": {"": {"orderId", "success"}},
+    "Change": {"": {"orderId", "success"}},
+    "Cancel": {"": {"orderId", "success"}},
+    "CancelOrders": {"": {"orderIds", "success"}},
+    "ListExecutions": {"": {"executions", "success"}, "executions": EXECUTION},
+    "GetQuote": {"": QUOTE, "dataSource": {"status", "connectedFeeds"}},
+    "MarketInfo": {
+        "": set(["success", "timestamp", "instrument", "timeZone", "status", "session", "upcoming"]),
+        "status": {"isOpen", "state"},
+        "session": SESSION,
+        "upcoming": SPAN,
+    },
+}
+"""Keys of each body and of what is inside it, as the reference has them."""
+
+SIM = {"account": "sim101"}
+CALLS: dict[str, dict[str, Any]] = {
+    "ListAccounts": {},
+    "GetAccount": SIM,
+    "ListPositions": SIM,
+    "GetAllPositions": {},
+    "GetPosition": {**SIM, "instrument": "ES"},
+    "ClosePosition": {**SIM, "instrument": "ES"},
+    "Flatten": SIM,
+    "ListOrders": SIM,
+    "GetAllOrders": {"activeOnly": True},
+    "GetOrder": {**SIM, "orderId": "rests"},
+    "PlaceOrder": {
+        **SIM,
+        "instrument": "ES",
+        "action": "BUY",
+        "orderType": "MARKET",
+        "quantity": 1,
+        "timeInForce": "DAY",
+        "orderId": "new",
+    },
+    "Change": {**SIM, "orderId": "rests", "limitPrice": 91.0},
+    "Cancel": {**SIM, "orderId": "rests"},
+    "CancelOrders": {**SIM, "instrument": "ES"},
+    "ListExecutions": {**SIM, "lookbackTime": 60},
+    "GetQuote": {"instrument": "ES"},
+    "MarketInfo": {"instrument": "ES"},
+}
+
+
+def busy() -> Client:
+    """A position, a resting order and an execution in ES."""
+    client = Client(table([100.0] * 100), fee=2.0)
+    client.place(0.1, quantity=2)
+    client.place(1.1, "SELL", "LIMIT", 1, limitPrice=110.0, orderId="rests", ocoId="pair")
+    return client
+
+
+def keys(body: dict[str, Any]) -> dict[str, set[str]]:
+    """The keys of a body, and of each object or first row in it."""
+    found = {"": set(body)}
+    for key, value in body.items():
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict):
+            found[key] = set(inner)
+    return found
+
+
+def test_every_function_that_is_served_is_tested_here():
+    assert CALLS.keys() == KEYS.keys() == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("api", CALLS)
+def test_a_body_has_exactly_the_documented_keys(api: str):
+    assert keys(busy().call(2.1, api, **CALLS[api])) == KEYS[api]
+
+
+@pytest.mark.parametrize("api", CALLS)
+def test_our_own_reader_finds_nothing_odd(api: str):
+    found = TABLE[api].read(busy().call(2.1, api, **CALLS[api]))
+    assert isinstance(found, Answer)
+    assert (found.faults, found.lost, found.warning) == ((), 0, None)
+
+
+@pytest.mark.parametrize("api", CALLS)
+def test_rest_answers_as_the_socket_does(api: str):
+    request = request_of(api, CALLS[api])
+    answer = busy().rest(2.1, request.method, request.path, request.body, **request.query)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(answer.body) == busy().call(2.1, api, **CALLS[api])
+
+
+# --- contents --------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_row_in_full():
+    row = busy().order(2.1, "rests")
+    assert row == {
+        "account": "Sim101",
+        "orderId": "rests",
+        "instrument": ES,
+        "instrumentType": "Future",
+        "orderType": "Limit",
+        "orderState": "Working",
+        "quantity": 1,
+        "averageFillPrice": 0.0,
+        "filled": 0,
+        "fromEntrySignal": None,
+        "gtd": "2099-12-01T00:00:00.0000000",
+        "hasOverfill": False,
+        "isBacktestOrder": False,
+        "limitPrice": 110.0,
+        "limitPriceChanged": 0.0,
+        "name": "",
+        "oco": "pair",
+        "orderAction": "Sell",
+        "quantityChanged": 0,
+        "stopPrice": 0.0,
+        "stopPriceChanged": 0.0,
+        "time": "2026-05-13T09:00:01.3500000",  # Chicago
+        "timeInForce": "Gtc",
+        "tag": None,
+        "success": True,
+    }
+
+
+def test_an_execution_row_in_full():
+    client = busy()
+    row = client.call(2.1, "ListExecutions", account="Sim101")["executions"][0]
+    order = client.call(2.5, "ListOrders", account="Sim101")["orders"][0]
+    assert len(row.pop("id")) == 32
+    assert row == {
+        "type": "NinjaTrader.Cbi.Execution",
+        "time": "2026-05-13T09:00:01.0000000",
+        "epoch": at(1) // 1_000_000,
+        "name": "Entry",
+        "orderId": order["orderId"],
+        "account": "Sim101",
+        "serverName": "SIMULATOR",
+        "instrument": ES,
+        "instrumentType": "Future",
+        "position": 2,
+        "marketPosition": "Long",
+        "positionStrategy": 0,
+        "price": 100.25,
+        "quantity": 2,
+        "commission": 4.0,
+        "rate": 1.0,
+        "slippage": 0.0,
+        "isEntry": True,
+        "isExit": False,
+    }
+
+
+def test_executions_reach_back_so_far_and_no_farther():
+    client = Client()
+    client.place(0.1)
+    client.place(100.1, "SELL")
+    for when, args, count in ((250, {}, 2), (251, {"lookbackTime": 320}, 2), (252, {"lookbackTime": 251}, 1)):
+        assert len(client.call(when, "ListExecutions", account="Sim101", **args)["executions"]) == count
+    assert client.call(253, "ListExecutions", account="Sim101", lookbackTime=152)["executions"] == []
+    names = [row["name"] for row in client.call(300, "ListExecutions", account="Sim101")["executions"]]
+    assert names == ["Entry", "Exit"]
+    assert client.call(321.1, "ListExecutions", account="Sim101")["executions"][0]["name"] == "Exit"
+    assert len(client.call(590, "ListExecutions", account="Sim101", lookbackTime=900)["executions"]) == 2
+
+
+def test_quotes_of_several_instruments_are_a_bare_array_and_one_is_an_object_without_success():
+    two = QuoteTable.from_rows((ES, MNQ), [0, 1], [START, START], [100.0, 200.0], [100.25, 200.25])
+    client = Client(two)
+    one = client.call(1, "GetQuote", instrument="es")
+    assert (one["instrument"], one["bid"], one["last"], one["epoch"]) == (ES, 100.0, None, START // SECOND)
+    assert (one["quoteTime"], one["quoteTimeUtc"]) == ("05/13/2026 09:00:00 AM", "2026-05-13 14:00:00")
+    assert "success" not in one
+    several = client.call(2, "GetQuote", instrument="MNQ, ES")
+    assert [row["instrument"] for row in several] == [MNQ, ES]
+    assert client.call(3, "GetQuote", instrument="ES,NOPE")["detail"] == "unknown instrument 'NOPE'"
+
+
+def test_a_quote_tells_the_sessions_range_and_the_close_of_the_one_before():
+    close = session_at(START).close
+    stamps = [close - 2 * SECOND, close - SECOND, close + 3_600 * SECOND, close + 3_601 * SECOND]
+    bids = [100.0, 107.0, 103.0, 101.0]
+    quotes = QuoteTable.from_rows((ES,), [0] * 4, stamps, bids, [bid + 0.25 for bid in bids], bids)
+    client = Client(quotes)
+    second = (close - START) / SECOND
+    row = client.call(second - 0.9, "GetQuote", instrument="ES")
+    assert (row["open"], row["high"], row["low"], row["close"]) == (100.0, 107.0, 100.0, None)
+    row = client.call(second + 3_602, "GetQuote", instrument="ES")
+    assert (row["open"], row["high"], row["low"], row["close"]) == (103.0, 103.0, 101.0, 107.0)
+
+
+def test_before_the_first_quote_an_instrument_has_facts_and_no_prices():
+    client = Client(table([100.0], start=START + 100 * SECOND))
+    row = client.call(1, "GetQuote", instrument="ES")
+    assert (row["instrument"], row["tickSize"], row["bid"], row["epoch"], row["quoteTime"]) == (
+        ES,
+        0.25,
+        None,
+        None,
+        None,
+    )
+
+
+def test_the_account_scoped_quote_is_the_legacy_body():
+    row = busy().call(2.1, "GetQuote", instrument="ES", account="SIM101")
+    assert set(row) == LEGACY
+    assert (row["quoteTime"], row["expiration"]) == ("5/13/2026 9:00:02 AM", "6/1/2026 12:00:00 AM")
+
+
+@pytest.mark.parametrize(
+    ("when", "is_open", "state", "label", "action", "countdown"),
+    [
+        (dt.datetime(2026, 5, 13, 14), True, "Open", "Current Session", "Until Close", "06:59:59"),
+        (dt.datetime(2026, 5, 13, 21), False, "Closed", "Next Session", "Until Open", "00:59:59"),
+        (dt.datetime(2026, 5, 16, 12), False, "Closed", "Next Session", "Until Open", "1.09:59:59"),
+    ],
+)
+def test_market_info_counts_down(when: dt.datetime, is_open: bool, state: str, label: str, action: str, countdown: str):
+    client = Client(table([100.0]), connect=False)
+    seconds = (from_datetime(when.replace(tzinfo=dt.UTC)) - START) / SECOND
+    client.connect(seconds)
+    body = client.call(seconds, "MarketInfo", instrument="ES")
+    assert body["status"] == {"isOpen": is_open, "state": state}
+    session = body["session"]
+    assert (session["label"], session["action"], session["countdown"]) == (label, action, countdown)
+
+
+def test_market_info_without_an_instrument_is_about_es():
+    assert busy().call(2.1, "MarketInfo")["instrument"] == ES
+    assert Client(table([1.0], instrument=MNQ)).call(1, "MarketInfo")["error"] == "Invalid request"
+
+
+def test_templates_and_strategies_of_ninjatrader_are_refused():
+    client = busy()
+    assert "not served" in client.place(2.1, strategy="MyAtm")["detail"]
+    refused = client.call(3.1, "Change", account="Sim101", orderId="rests", quantity=2, strategyId="1")
+    assert "not served" in refused["detail"]
+
+
+# --- REST ------------------------------------------------------------------------------------------------------------
+
+
+def body_of(client: Client, status: int, *args: Any, **more: Any) -> Any:
+    answer = client.rest(*args, **more)
+    assert answer.status == status
+    return json.loads(answer.body)
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_rest_wants_the_token_before_anything_else(token: str | None):
+    client = busy()
+    for _ in range(30):  # and it costs no budget
+        assert body_of(client, 401, 2.1, "GET", "/v1/api/accounts", token=token)["error"].startswith("Unauthorized")
+    assert client.rest(3, "GET", "/v1/api/accounts").status == 200
+
+
+def test_a_wrong_path_is_told_and_a_near_one_offered():
+    wrong = body_of(busy(), 404, 2.1, "GET", "/v1/api/account")
+    assert (wrong["success"], wrong["did_you_mean"]) == (False, "/v1/api/accounts")
+    assert body_of(busy(), 404, 2.1, "GET", "/accounts")["success"] is False
+    assert body_of(busy(), 404, 2.1, "DELETE", "/v1/api/accounts")["success"] is False
+
+
+def test_refusals_over_rest_are_400_with_the_venues_text():
+    client = busy()
+    unknown = body_of(client, 400, 2.1, "GET", "/v1/api/accounts/Sim999")
+    assert unknown["error"] == "invalid_account"
+    gone = body_of(client, 400, 3.1, "POST", "/v1/api/accounts/Sim101/orders/nope/cancel")
+    assert gone == {"success": False, "error": "Order linked to 'nope' not found or already terminal."}
+    bad = body_of(client, 400, 4.1, "POST", "/v1/api/accounts/Sim101/orders/place", {"instrument": "ES"})
+    assert bad["error"].startswith("Invalid request: PlaceOrder: action is missing")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"\xff"])
+def test_a_body_that_is_no_object_is_refused(body: bytes):
+    assert body_of(busy(), 400, 2.1, "POST", "/v1/api/accounts/Sim101/orders/place", body)["success"] is False
+
+
+def test_query_values_are_read_by_type():
+    client = busy()
+    path = "/v1/api/accounts/Sim101/executions"
+    assert len(body_of(client, 200, 2.1, "GET", path, lookbackTime="60")["executions"]) == 1
+    assert "lookbackTime" in body_of(client, 400, 3.1, "GET", path, lookbackTime="soon")["error"]
+    assert "no argument" in body_of(client, 400, 4.1, "GET", path, lookback="60")["error"]
+
+
+def test_an_empty_flatten_is_flatten_everything_which_is_not_served_yet_and_closes_nothing():
+    client = busy()
+    for body in (None, {}):
+        answer = body_of(client, 404, 2.1 if body is None else 3.1, "POST", "/v1/api/positions/flatten", body)
+        assert answer["error"] == "Unknown api FlattenEverything: not served here yet"
+    assert client.call(5, "GetAllPositions")["count"] == 1
+    assert client.rest(6, "POST", "/v1/api/positions/flatten", {"account": "Sim101"}).status == 200
+    assert client.call(8.1, "GetAllPositions")["count"] == 0

@@ -1,0 +1,332 @@
+"""A live run: the nursery in which the link, the trader, the clock and the signals meet.
+
+The session carries: frames from the link into the trader, frames from the trader to the link, time into both. It
+decides nothing about orders. Everything happens in one thread, and the trader is only ever touched by plain calls, so
+there is no moment at which it is half way through something.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import trio
+from attrs import define, field, frozen
+
+from xtalgo.client.trader import Frame, Trader
+from xtalgo.live.clock import WallClock
+from xtalgo.live.link import Link
+from xtalgo.live.paper import FROM_THE_VENUE, PaperVenue
+from xtalgo.live.redial import Ending, EndKind, Redial
+from xtalgo.live.wires import Dial
+from xtalgo.model.errors import StrategyError
+from xtalgo.model.events import Quote
+from xtalgo.model.reports import PositionReport
+from xtalgo.model.types import NEVER, SECOND_NS, Ns
+
+__all__ = ["Left", "Observer", "Outcome", "Session", "StopMode"]
+
+ASLEEP: Final[Ns] = 5 * SECOND_NS
+"""The clock is looked at once a second; a gap longer than this between two looks means that the machine slept."""
+
+LAST_LOOK: Final = 6.0
+"""Seconds for the venue to say, at the end, what is left."""
+
+
+class StopMode(enum.StrEnum):
+    """What the end of a run does with what is open."""
+
+    PROTECT = "protect"
+    """Cancel entries, keep protective exits, say what remains."""
+    CANCEL = "cancel"
+    """Cancel every order of the strategies' own; exits of open positions stay."""
+    FLATTEN = "flatten"
+    """Close every position of this run, and see that it is so."""
+
+
+@frozen
+class Left:
+    """What remains at the venue when a run has ended, by its own word: positions and working orders by account.
+
+    ``positions`` is None where the venue did not say.
+    """
+
+    account: str
+    positions: dict[str, int] | None
+    orders: tuple[str, ...] = ()
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the venue said that nothing is held and nothing works."""
+        return self.positions is not None and not self.positions and not self.orders
+
+
+@frozen
+class Outcome:
+    """How a run ended. ``ending`` is set when the link ended it, ``error`` when an error did."""
+
+    ending: Ending | None
+    error: Exception | None
+    mode: StopMode
+    left: tuple[Left, ...]
+    began: bool
+    """Whether the strategies ever started."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every account is known to be flat."""
+        return all(left.is_flat for left in self.left)
+
+
+class Observer(Protocol):
+    """Who watches a run: called after each input that was dealt with; must not block."""
+
+    def update(self, session: Session, now: Ns) -> None:
+        """Look at what happened."""
+
+
+class _Blind:
+    def update(self, session: Session, now: Ns) -> None:
+        """See nothing."""
+
+
+@define(eq=False)
+class Session:
+    """One run of one trader. ``ask_positions`` is another road to the venue, for when the link is gone."""
+
+    trader: Trader
+    dial: Dial
+    clock: WallClock = field(factory=WallClock)
+    redial: Redial = field(factory=Redial)
+    on_stop: StopMode = StopMode.PROTECT
+    duration: float | None = None
+    """Seconds until the run stops by itself, counted from the strategies' start."""
+    drain: float = 10.0
+    """Seconds that stopping may take; three times as many to flatten."""
+    observer: Observer = field(factory=_Blind)
+    paper: PaperVenue | None = None
+    ask_positions: Callable[[str], Awaitable[Sequence[PositionReport]]] | None = None
+    link: Link = field(init=False)
+    started: Ns | None = field(init=False, default=None)
+    """When the strategies started."""
+    _scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    _wake: trio.Event = field(init=False, factory=trio.Event)
+    _planned: Ns = field(init=False, default=NEVER)
+    _seen: Ns | None = field(init=False, default=None)
+    _ending: Ending | None = field(init=False, default=None)
+    _stop_asked: trio.Event = field(init=False, factory=trio.Event)
+    _progress: trio.Event = field(init=False, factory=trio.Event)
+    _error: Exception | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self.link = Link(self.dial, self, self.clock, self.redial)
+        if self.paper is not None:
+            self.trader.before_quotes = self._match_paper
+
+    # --- the link's news -----------------------------------------------------------------------------------------
+
+    def link_up(self, now: Ns, generation: int) -> None:
+        """A connection is open."""
+        self._look_at_clock(now)
+        if self.paper is not None:
+            self.paper.link_up(now)
+        self.trader.link_up(now)
+        self._carry(now)
+
+    def frame(self, text: str | bytes, now: Ns, generation: int) -> None:
+        """A frame came."""
+        if self._seen is None or now - self._seen > ASLEEP:
+            self._look_at_clock(now)
+        self._seen = now
+        self.trader.frame(text, now)
+        self._carry(now)
+
+    def link_down(self, now: Ns, generation: int, reason: str, unsent: Sequence[str], wait: float | None) -> None:
+        """The connection is over."""
+        self._look_at_clock(now)
+        after = "" if wait is None else f"; next attempt in {wait:.0f} s"
+        self.trader.link_down(now, reason, unsent)
+        self.trader.tell(now, f"link down: {reason}{after}")
+        self._carry(now)
+
+    def unsent(self, now: Ns, key: str, reason: str) -> None:
+        """A frame was not written."""
+        self.trader.unsent(now, key, reason)
+        self._carry(now)
+
+    # --- carrying ------------------------------------------------------------------------------------------------
+
+    def _match_paper(self, quotes: Sequence[Quote], now: Ns) -> None:
+        assert self.paper is not None
+        self.paper.quotes(quotes, now)
+
+    def _carry(self, now: Ns) -> None:
+        """Hand on what the trader wants written, and see whether its plans have changed."""
+        trader = self.trader
+        while trader.out:
+            frames, trader.out = trader.out, []
+            for frame in frames:
+                self._write(frame, now)
+            if self.paper is not None:
+                for text in self.paper.take(now):
+                    trader.frame(text, now)
+        if trader.redial:
+            reason, trader.redial = trader.redial, ""
+            self.link.redial_now(reason)
+        if trader.is_running and self.started is None:
+            self.started = now
+        if trader.error is not None and self._error is None:
+            self._error = trader.error
+            self._stop_asked.set()
+        if self._due() < self._planned:
+            self._wake.set()
+        if trader.is_stopping:
+            self._progress.set()
+        self.observer.update(self, now)
+
+    def _write(self, frame: Frame, now: Ns) -> None:
+        if self.paper is not None and frame.api is not None and frame.api not in FROM_THE_VENUE:
+            self.paper.receive(frame.text, now)
+        elif not self.link.send(frame.text, key=frame.key, deadline=frame.deadline) and frame.key is not None:
+            self.trader.unsent(now, frame.key, "the link is down")
+
+    def _due(self) -> Ns:
+        return self.trader.due if self.paper is None else min(self.trader.due, self.paper.due)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _look_at_clock(self, now: Ns) -> None:
+        """Notice that the machine slept: overdue timers run once, and nothing that was believed is believed still."""
+        seen, self._seen = self._seen, now
+        if seen is not None and now - seen > ASLEEP:
+            self._leap(now, now - seen)
+
+    def _leap(self, now: Ns, by: Ns) -> None:
+        self.trader.leap(now, by)
+        self.link.redial_now("the clock jumped")
+
+    async def _timers(self) -> None:
+        """Let happen what is due without a frame."""
+        while True:
+            self._planned, self._wake = self._due(), trio.Event()
+            if self._planned == NEVER:
+                await self._wake.wait()
+            else:
+                with trio.move_on_at(self.clock.trio_deadline(self._planned)):
+                    await self._wake.wait()
+            now = self.clock.now()
+            if self._due() <= now:
+                self._look_at_clock(now)
+                if self.paper is not None:
+                    for text in self.paper.take(now):
+                        self.trader.frame(text, now)
+                self.trader.advance(now)
+                self._carry(now)
+
+    @property
+    def _span(self) -> Ns:
+        return NEVER if self.duration is None else round(self.duration * SECOND_NS)
+
+    async def _watch_clock(self) -> None:
+        while True:
+            await trio.sleep(1)
+            jump = self.clock.check()
+            now = self.clock.now()
+            if jump is not None and abs(jump.by) > 2 * SECOND_NS:
+                self._seen = now
+                self._leap(now, jump.by)
+                self._carry(now)
+            else:
+                self._look_at_clock(now)
+            self.observer.update(self, now)
+            if self.started is not None and now - self.started >= self._span:
+                self._stop_asked.set()
+
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask the run to end in an orderly way."""
+        self._stop_asked.set()
+
+    async def run(self, *, signals: bool = False) -> Outcome:
+        """Run until a signal, ``duration``, an error or the link ends it; say how it ended and what is left.
+
+        The first signal stops in an orderly way, the second at once.
+        """
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run_link)
+                nursery.start_soon(self._timers)
+                nursery.start_soon(self._watch_clock)
+                nursery.start_soon(self._end_in_order)
+                if signals:
+                    nursery.start_soon(self._hear_signals)
+        left = await self._what_is_left()
+        return Outcome(self._ending, self._error or self.trader.error, self.on_stop, left, self.started is not None)
+
+    async def _run_link(self) -> None:
+        ending = await self.link.run()
+        if ending.kind is not EndKind.CLOSED:
+            self._ending = ending
+        self._scope.cancel()
+
+    async def _hear_signals(self) -> None:
+        wanted = [signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGTERM)]  # the first is Windows' Ctrl-Break
+        with trio.open_signal_receiver(*wanted) as received:
+            async for _ in received:
+                if self._stop_asked.is_set():
+                    self.trader.tell(self.clock.now(), "stopping at once")
+                    self._scope.cancel()
+                    return
+                self.trader.tell(self.clock.now(), f"stopping ({self.on_stop}); once more to stop at once")
+                self._stop_asked.set()
+
+    async def _end_in_order(self) -> None:
+        await self._stop_asked.wait()
+        trader = self.trader
+        mode = StopMode.PROTECT if isinstance(self._error, StrategyError) else self.on_stop
+        now = self.clock.now()
+        trader.stop(mode, now)
+        self._carry(now)
+        with trio.move_on_after(self.drain * (3 if mode is StopMode.FLATTEN else 1)):
+            await self._settled()
+        now = self.clock.now()
+        trader.look(now)
+        self._carry(now)
+        with trio.move_on_after(LAST_LOOK):
+            await self._settled()
+        await self.link.close()
+        self._scope.cancel()
+
+    async def _settled(self) -> None:
+        while True:
+            self._progress = trio.Event()
+            if self.trader.is_settled:
+                return
+            await self._progress.wait()
+
+    async def _what_is_left(self) -> tuple[Left, ...]:
+        """By the last lists, or over the other road where those were not answered."""
+        engine, left = self.trader.engine, []
+        for account in self.trader.setup.accounts:
+            liaison = None if engine is None else engine.liaison
+            held = orders = None
+            if liaison is not None and not liaison.planner.is_open(account):
+                held, orders = liaison.positions.get(account), liaison.working.get(account)
+            if held is None and self.ask_positions is not None and self.started is not None:
+                with trio.move_on_after(LAST_LOOK), suppress(Exception):
+                    rows = await self.ask_positions(account)
+                    held = {row.instrument: row.quantity for row in rows if row.quantity}
+            working = tuple(_told(row) for row in orders or ())
+            left.append(Left(account, held, working))
+        return tuple(left)
+
+
+def _told(row: Any) -> str:
+    price = row.limit_price if row.limit_price is not None else row.stop_price
+    side = "?" if row.side is None else row.side.name.lower()
+    at = "" if price is None else f" at {price:g}"
+    return f"{row.order_id}: {side} {row.quantity} {row.instrument}{at}"
