@@ -17,153 +17,42 @@ from xtalgo.protocol.routes import request_of
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.sim.functions import FUNCTIONS
 
-ACCOUNT = set(
-    [
-        "id",
-        "name",
-        "displayName",
-        "primaryUser",
-        "provider",
-        "denomination",
-        "status",
-        "dailyLossLimit",
-        "minCashValue",
-        "maxOrderSize",
-        "maxPositionSize",
-        "connection",
-        "connectionStatus",
-        "lastTransactionSum",
-    ]
+
+def words(text: str) -> set[str]:
+    return set(text.split())
+
+
+ACCOUNT = words(
+    "id name displayName primaryUser provider denomination status dailyLossLimit minCashValue maxOrderSize "
+    "maxPositionSize connection connectionStatus lastTransactionSum"
 )
-ITEMS = set(
-    [
-        "buyingPower",
-        "cashValue",
-        "commission",
-        "dailyLossLimit",
-        "dailyProfitTrigger",
-        "excessInitialMargin",
-        "excessIntradayMargin",
-        "excessMaintenanceMargin",
-        "excessPositionMargin",
-        "fee",
-        "grossRealizedProfitLoss",
-        "initialMargin",
-        "intradayMargin",
-        "longOptionValue",
-        "longStockValue",
-        "lookAheadMaintenanceMargin",
-        "maintenanceMargin",
-        "netLiquidation",
-        "netLiquidationByCurrency",
-        "positionMargin",
-        "realizedProfitLoss",
-        "shortOptionValue",
-        "shortStockValue",
-        "sodCashValue",
-        "sodLiquidatingValue",
-        "totalCashBalance",
-        "trailingMaxDrawdown",
-        "unrealizedProfitLoss",
-        "weeklyLossLimit",
-        "weeklyProfitLoss",
-        "weeklyProfitTrigger",
-    ]
+ITEMS = words(
+    "buyingPower cashValue commission dailyLossLimit dailyProfitTrigger excessInitialMargin excessIntradayMargin "
+    "excessMaintenanceMargin excessPositionMargin fee grossRealizedProfitLoss initialMargin intradayMargin "
+    "longOptionValue longStockValue lookAheadMaintenanceMargin maintenanceMargin netLiquidation "
+    "netLiquidationByCurrency positionMargin realizedProfitLoss shortOptionValue shortStockValue sodCashValue "
+    "sodLiquidatingValue totalCashBalance trailingMaxDrawdown unrealizedProfitLoss weeklyLossLimit weeklyProfitLoss "
+    "weeklyProfitTrigger"
 )
-POSITION = set(
-    [
-        "type",
-        "account",
-        "instrument",
-        "instrumentType",
-        "marketPosition",
-        "quantity",
-        "averagePrice",
-        "marketPrice",
-        "unrealizedProfitLoss",
-    ]
+POSITION = words(
+    "type account instrument instrumentType marketPosition quantity averagePrice marketPrice unrealizedProfitLoss"
 )
-ORDER = set(
-    [
-        "account",
-        "orderId",
-        "instrument",
-        "instrumentType",
-        "orderType",
-        "orderState",
-        "quantity",
-        "averageFillPrice",
-        "filled",
-        "fromEntrySignal",
-        "gtd",
-        "hasOverfill",
-        "isBacktestOrder",
-        "limitPrice",
-        "limitPriceChanged",
-        "name",
-        "oco",
-        "orderAction",
-        "quantityChanged",
-        "stopPrice",
-        "stopPriceChanged",
-        "time",
-        "timeInForce",
-        "tag",
-    ]
+ORDER = words(
+    "account orderId instrument instrumentType orderType orderState quantity averageFillPrice filled fromEntrySignal "
+    "gtd hasOverfill isBacktestOrder limitPrice limitPriceChanged name oco orderAction quantityChanged stopPrice "
+    "stopPriceChanged time timeInForce tag"
 )
-EXECUTION = set(
-    [
-        "id",
-        "type",
-        "time",
-        "epoch",
-        "name",
-        "orderId",
-        "account",
-        "serverName",
-        "instrument",
-        "instrumentType",
-        "position",
-        "marketPosition",
-        "positionStrategy",
-        "price",
-        "quantity",
-        "commission",
-        "rate",
-        "slippage",
-        "isEntry",
-        "isExit",
-    ]
+EXECUTION = words(
+    "id type time epoch name orderId account serverName instrument instrumentType position marketPosition "
+    "positionStrategy price quantity commission rate slippage isEntry isExit"
 )
-QUOTE = set(
-    [
-        "instrument",
-        "description",
-        "type",
-        "tickSize",
-        "pointValue",
-        "tickValue",
-        "exchange",
-        "expiration",
-        "tradingHours",
-        "bid",
-        "ask",
-        "last",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-        "quoteTime",
-        "quoteTimeUtc",
-        "epoch",
-        "dataSource",
-        "isMarketOpen",
-    ]
+QUOTE = words(
+    "instrument description type tickSize pointValue tickValue exchange expiration tradingHours bid ask last open "
+    "high low close volume quoteTime quoteTimeUtc epoch dataSource isMarketOpen"
 )
-LEGACY = QUOTE - set(["tickValue", "quoteTimeUtc", "epoch", "dataSource", "isMarketOpen"]) | {"success"}
+LEGACY = QUOTE - words("tickValue quoteTimeUtc epoch dataSource isMarketOpen") | {"success"}
 SPAN = {"utcStart", "utcEnd"}
-SESSION = SPAN | set(["label", "localStart", "localEnd", "countdown", "action", "secondsRemaining"])
+SESSION = SPAN | words("label localStart localEnd countdown action secondsRemaining")
 
 KEYS: dict[str, dict[str, set[str]]] = {
     "ListAccounts": {"": {"accounts", "success"}, "accounts": ACCOUNT},
@@ -183,7 +72,7 @@ KEYS: dict[str, dict[str, set[str]]] = {
     "ListExecutions": {"": {"executions", "success"}, "executions": EXECUTION},
     "GetQuote": {"": QUOTE, "dataSource": {"status", "connectedFeeds"}},
     "MarketInfo": {
-        "": set(["success", "timestamp", "instrument", "timeZone", "status", "session", "upcoming"]),
+        "": words("success timestamp instrument timeZone status session upcoming"),
         "status": {"isOpen", "state"},
         "session": SESSION,
         "upcoming": SPAN,

@@ -123,6 +123,26 @@ def test_the_session_ends_a_day_order_and_not_one_that_is_good_till_cancelled():
     assert find(client, "day").states[-1] == (close, OrderState.CANCELLED)
 
 
+def test_lists_show_what_ended_in_the_session_and_lookups_find_all():
+    close = session_at(START).close
+    client = Client(table([100.0, 100.0], start=close - 2 * SECOND), connect=False)
+    now = (close - START) / SECOND
+    client.connect(now - 60)
+    for wait, name, tif in ((50, "early", "DAY"), (40, "day", "DAY"), (30, "gtc", "GTC")):
+        client.place(now - wait, "BUY", "LIMIT", limitPrice=90.0, timeInForce=tif, orderId=name)
+    client.call(now - 20, "Cancel", account="Sim101", orderId="early")
+
+    def listed(seconds: float) -> list[str]:
+        return [row["orderId"] for row in client.call(seconds, "ListOrders", account="Sim101")["orders"]]
+
+    assert listed(now - 10) == ["early", "day", "gtc"]
+    assert listed(now + 60) == ["early", "day", "gtc"]  # in the break
+    assert listed(now + 3_600) == ["day", "gtc"]  # the session's end ended one of them
+    assert listed(now + 25 * 3_600) == ["gtc"]
+    assert client.state(now + 25 * 3_600 + 1, "early") == "Cancelled"
+    assert client.call(now + 25 * 3_600 + 2, "CancelOrders", account="Sim101")["orderIds"] == ["gtc"]
+
+
 def test_a_day_order_ends_without_quotes_too():
     client = Client([100.0, 100.0])
     client.place(1.2, "BUY", "LIMIT", limitPrice=90.0, timeInForce="DAY", orderId="day")

@@ -25,7 +25,7 @@ from xtalgo.protocol.times import parse_stamp
 __all__ = ["Pin", "Setup"]
 
 ATTEMPTS: Final = 5
-"""How often a question that came to nothing is asked again."""
+"""How often an instrument is asked about before a dated name is taken as it stands."""
 
 
 @frozen
@@ -85,7 +85,7 @@ class Setup:
         name = call.args.get("instrument")
         key = f"{call.api}/{name}"
         self._tries[key] = self._tries.get(key, 0) + 1
-        if settled.end is not End.REFUSED and self._tries[key] < ATTEMPTS:
+        if settled.end is not End.REFUSED and (name is None or self._tries[key] < ATTEMPTS):
             return True
         if name is None:
             raise ConfigError(f"the venue did not say which accounts there are: {settled.text}")

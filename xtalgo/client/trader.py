@@ -138,7 +138,6 @@ class Trader:
     _probes: int = 0
     _names: dict[str, str | None] = field(factory=dict)
     _told: dict[str, int] = field(factory=dict)
-    _venue_ids: dict[str, str] = field(factory=dict)
     _executions_at: dict[str, Ns] = field(factory=dict)
     _last: Ns = 0
     """The newest moment that was dealt with."""
@@ -319,6 +318,7 @@ class Trader:
         if settled.cause is Cause.RATE_LIMIT and settled.end is End.NOT_DONE:
             self.health.refusals += 1
             self.queue.refused(entry, now)
+            self._give_up_cancelled(entry, now)
             return
         if settled.cause is not Cause.TIMEOUT and asks_again:
             self.queue.answered(now, entry)
@@ -336,6 +336,14 @@ class Trader:
             self.queue.resume(now)
             self._reachable(now)
 
+    def _give_up_cancelled(self, entry: Entry[Item], now: Ns) -> None:
+        """An order that was not carried out, and is not wanted any more, does not go again."""
+        item = entry.item
+        if not isinstance(item, PlaceOrder) or self.engine is None or entry.key is None:
+            return
+        if self.engine.blotter.orders[item.order_id].pending_cancel and self.queue.remove(entry.key) is not None:
+            self._turn(NotSent(now, item, "cancelled before it was carried out"))
+
     def _query_ended(self, query: Query, settled: Settled[Entry[Item]], now: Ns) -> None:
         if settled.end is not End.DONE or settled.answer is None:
             self._turn(Unanswered(now, query, settled.text))
@@ -351,8 +359,6 @@ class Trader:
         match settled.end:
             case End.DONE:
                 told = getattr(settled.answer.value, "order_id", None) if settled.answer is not None else None
-                if isinstance(command, PlaceOrder) and told is not None and told != command.order_id:
-                    self._venue_ids[command.order_id] = told
                 self._turn(Answered(now, command, told))
             case End.REFUSED:
                 self._notice(now, "refused", f"{settled.spec.name} {command.order_id} refused: {settled.text}")
@@ -400,7 +406,7 @@ class Trader:
         for text in self.setup.notices:
             self._notice(now, "setup", text)
         self.setup.notices.clear()
-        if again and self.is_up:
+        if again and self.is_up and settled.cause is not Cause.OFFLINE:
             self._push_call(call, now)
         if self.setup.is_done:
             try:
@@ -470,11 +476,15 @@ class Trader:
         if isinstance(item, Call):
             api, args = item
         else:
-            venue_id = None if isinstance(item, Query) else self._venue_ids.get(item.order_id)
+            venue_id = None if item.order_id is None else self._venue_id(item.order_id)
             far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
             api, args = call_for(item, venue_id, far=far)
         key, text = self.calls.begin(api, args, entry, now)
         self.out.append(Frame(text, key, entry.deadline if isinstance(item, PlaceOrder) else None, api))
+
+    def _venue_id(self, order_id: str) -> str | None:
+        liaison = None if self.engine is None else self.engine.liaison
+        return None if liaison is None else liaison.evidence.venue_ids.get(order_id)
 
     def _stream(self, now: Ns) -> None:
         while (text := self.streams.pop(now)) is not None:

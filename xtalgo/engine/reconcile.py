@@ -72,6 +72,8 @@ class Case:
     """A row that shows the order as over, with fills that are not all booked yet."""
     absences: int = 0
     """Lists in a row that should have shown it and did not."""
+    doubted: Ns = 0
+    """When the order itself fell into doubt."""
     hinted: Ns | None = None
     """When something (a quote through its price, a P&L that moved) hinted at a fill."""
 
@@ -100,7 +102,9 @@ class Evidence:
     cases: dict[str, Case] = field(factory=dict)
     """By our order id; only orders that were sent and are not done."""
     aliases: dict[str, str] = field(factory=dict)
-    """The venue's ids of our orders."""
+    """Our order id by the venue's, where the two differ; every id that an order ever had stays."""
+    venue_ids: dict[str, str] = field(factory=dict)
+    """The venue's newest id by ours, where the two differ."""
     lacking: set[str] = field(factory=set)
     """Accounts whose executions should be asked for at once: rows show fills that are not booked."""
     foreign: set[str] = field(factory=set)
@@ -136,7 +140,7 @@ class Evidence:
         """The venue has the order, the change or the cancel: only a placing moves anything by that alone."""
         command = event.command
         if event.venue_id is not None and event.venue_id != command.order_id:
-            self.aliases[event.venue_id] = command.order_id
+            self._alias(event.venue_id, command.order_id)
         case = self._settle(command, event.ts)
         if isinstance(command, PlaceOrder):
             yield OrderUpdate(event.ts, command.order_id, Trigger.ACCEPT)
@@ -148,6 +152,7 @@ class Evidence:
         case = self._settle(event.command, event.ts)
         if isinstance(event.command, PlaceOrder):
             if case is not None and not case.order.is_done and case.order.status is OrderStatus.SENT:
+                case.doubted = event.ts
                 yield OrderUpdate(event.ts, event.command.order_id, Trigger.DOUBT, event.reason)
         elif case is not None:
             self._expect(case, event.command, doubt=True)
@@ -208,15 +213,15 @@ class Evidence:
     def orders_seen(self, event: OrdersSeen) -> Iterator[Finding]:
         """Judge each row, and each absence if the list was complete."""
         asked = self.asked(event.query)
-        shown = set()
+        account = event.query.account
+        shown = {order.id for row in event.orders if (order := self.order_of(row.order_id)) is not None}
         for row in event.orders:
-            order = self.order_of(row.order_id)
+            order = self.order_of(row.order_id) or self._recognised(row, account, shown)
             if order is None:
-                self.foreign.add(row.order_id)
                 continue
             shown.add(order.id)
             if (row.filled or 0) > order.filled:
-                self.lacking.add(event.query.account)
+                self.lacking.add(account)
             case = self.cases.get(order.id)
             if case is not None and not case.outstanding and asked > case.mark:
                 case.confirmed, case.absences = True, 0
@@ -226,8 +231,34 @@ class Evidence:
             for case in list(self.cases.values()):
                 order = case.order
                 named = one is None or self.order_of(one) is order
-                if order.account == event.query.account and order.id not in shown and named:
+                if order.account == account and order.id not in shown and named:
                     yield from self._absent(case, asked, event.ts)
+
+    def _alias(self, venue_id: str, order_id: str) -> None:
+        self.aliases[venue_id] = order_id
+        self.venue_ids[order_id] = venue_id
+
+    def _recognised(self, row: OrderReport, account: str, shown: set[str]) -> Order | None:
+        """Our order behind a row under an id that we don't know: the venue may give its own, or a new one.
+
+        It is the oldest one that this list does not show under its own name and that looks the same. Rows that were
+        there before any such order are somebody else's for good.
+        """
+        if row.order_id in self.foreign:
+            return None
+        alike = [
+            case
+            for case in self.cases.values()
+            if case.order.id not in shown and case.order.account == account and _looks_like(case.order, row)
+        ]
+        if not alike:
+            self.foreign.add(row.order_id)
+            return None
+        case = alike[0]
+        if PlaceOrder in case.outstanding:
+            return None  # the reply will tell
+        self._alias(row.order_id, case.order.id)
+        return case.order
 
     def _judge(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:
         order = case.order
@@ -288,10 +319,11 @@ class Evidence:
         order = case.order
         if order.status is not OrderStatus.IN_DOUBT:
             if case.absences >= 2:
-                case.mark, case.since, case.absences = self._next(), now, 0
+                case.mark, case.absences = self._next(), 0
+                case.since = case.doubted = now
                 yield OrderUpdate(now, order.id, Trigger.DOUBT, "the venue does not list it any more")
             return
-        if now < case.since + ABSENT_AFTER:
+        if now < case.doubted + ABSENT_AFTER:
             case.absences = 0
         elif case.absences >= 2 and not order.filled:
             yield OrderUpdate(now, order.id, Trigger.MISS, "the venue never showed it")
@@ -353,3 +385,14 @@ class Evidence:
         done = [key for key, case in self.cases.items() if case.order.is_done]
         for key in done:
             del self.cases[key]
+
+
+def _looks_like(order: Order, row: OrderReport) -> bool:
+    """Whether a row shows the same side, quantity and prices in the same instrument."""
+    return (row.instrument, row.side, row.quantity, row.limit_price, row.stop_price) == (
+        order.instrument,
+        order.side,
+        order.quantity,
+        order.limit_price,
+        order.stop_price,
+    )

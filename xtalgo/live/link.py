@@ -282,7 +282,7 @@ class Link:
                     continue
                 try:
                     await wire.send(frame.text)
-                except ValueError as error:
+                except KeyError as error:
                     self._tell_unsent(frame, f"it can't be written: {error}")
                 except WireClosed as closed:
                     await self._concede(closed)

@@ -104,8 +104,8 @@ def _rows(venue: Venue, accounts: tuple[str, ...], args: Mapping[str, Any], now:
     active = args.get("activeOnly", False)
     return [
         bodies.order_row(order)
-        for order in venue.orders
-        if order.account in accounts and venue.shows(order, now) and not (active and order.state.is_done)
+        for order in venue.listed(now)
+        if order.account in accounts and not (active and order.state.is_done)
     ]
 
 

@@ -241,41 +241,41 @@ class SimServer:
             case Subscribe(events=()):
                 self._subscribe(link, message.instruments)
             case Subscribe():
-                fields = {"events": message.events, "origin": message.origin}
-                self._refuse_action(link, "events are not served here: none are known for NinjaTrader", fields)
+                why = "events are not served here: none are known for NinjaTrader"
+                self._refuse(link, why, events=message.events, origin=message.origin)
             case Unsubscribe():
                 self._unsubscribe(link, message.instruments)
             case StreamPnl():
                 self._stream(link, message, now)
 
-    def _refuse_action(self, link: _Connection, error: str, fields: dict[str, Any]) -> None:
-        self._send(link, encode_server(Status("error", {"error": f"Invalid request: {error}", **fields})))
+    def _acknowledge(self, link: _Connection, word: str, good: list[str], why: str, bad: list[str]) -> None:
+        link.wanted = frozenset(link.instruments.values())
+        if good:
+            self._send(link, encode_server(Status(word, {"instruments": good})))
+        if bad:
+            self._refuse(link, why, instruments=bad)
+
+    def _refuse(self, link: _Connection, why: str, **fields: Any) -> None:
+        self._send(link, encode_server(Status("error", {"error": f"Invalid request: {why}", **fields})))
 
     def _subscribe(self, link: _Connection, names: Sequence[str]) -> None:
-        known = {name: self._feed.knows(name) for name in names}
-        good = [name for name in known if known[name] is not None]
-        bad = [name for name in known if known[name] is None]
-        for name in good:
-            dated = known[name]
-            assert dated is not None
+        good, bad = [], []
+        for name in dict.fromkeys(names):
+            dated = self._feed.knows(name)
+            if dated is None:
+                bad.append(name)
+                continue
+            good.append(name)
             self._feed.want(dated)
             link.instruments[_folded(name)] = dated
-        link.wanted = frozenset(link.instruments.values())
-        if good:
-            self._send(link, encode_server(Status("subscribed", {"instruments": good})))
-        if bad:
-            self._refuse_action(link, "unknown instrument", {"instruments": bad})
+        self._acknowledge(link, "subscribed", good, "unknown instrument", bad)
 
     def _unsubscribe(self, link: _Connection, names: Sequence[str]) -> None:
-        good = [name for name in names if _folded(name) in link.instruments]
-        bad = [name for name in names if _folded(name) not in link.instruments]
-        for name in good:
-            link.instruments.pop(_folded(name), None)
-        link.wanted = frozenset(link.instruments.values())
-        if good:
-            self._send(link, encode_server(Status("unsubscribed", {"instruments": good})))
-        if bad:
-            self._refuse_action(link, "not subscribed by that name", {"instruments": bad})
+        good, bad = [], []
+        for name in dict.fromkeys(names):
+            known = link.instruments.pop(_folded(name), None) is not None
+            (good if known else bad).append(name)
+        self._acknowledge(link, "unsubscribed", good, "not subscribed by that name", bad)
 
     # --- streams -------------------------------------------------------------------------------------------------
 
@@ -348,20 +348,18 @@ class SimServer:
         self._at(now + self._entry, partial(self._carry_out, link, key, call))
 
     def _carry_out(self, link: _Connection, key: str, call: Rpc, now: Ns) -> None:
-        self._reply(link, key, carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now), now)
-
-    def _reply(self, link: _Connection, key: str, outcome: Outcome, now: Ns) -> None:
+        outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):
             return
         text = encode_server(outcome.frame(key))
         times = 2 if self._mishaps.happens("double_reply", self.faults.double_reply) else 1
         delay = self.faults.delay_reply
-        if self._mishaps.happens("delay_reply", delay.probability):
-            for _ in range(times):
-                self._at(now + round(delay.seconds * SECOND_NS), lambda _now: self._send(link, text))
-            return
+        late = round(delay.seconds * SECOND_NS) if self._mishaps.happens("delay_reply", delay.probability) else 0
         for _ in range(times):
-            self._send(link, text)
+            if late:
+                self._at(now + late, lambda _now: self._send(link, text))
+            else:
+                self._send(link, text)
 
     # --- calls over REST -----------------------------------------------------------------------------------------
 

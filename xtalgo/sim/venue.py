@@ -18,6 +18,7 @@ from xtalgo.model.commands import CancelOrder, ChangeOrder, PlaceOrder
 from xtalgo.model.errors import ConfigError, XtalgoError
 from xtalgo.model.events import Changed, ChangeRefused, Fill, OrderUpdate, Quote
 from xtalgo.model.instruments import Contract, ContractBook
+from xtalgo.model.sessions import Session, session_at
 from xtalgo.model.types import SECOND_NS, Ns, OrderType, Side, TimeInForce, Trigger
 from xtalgo.protocol.words import OrderState
 from xtalgo.sim.exchange import SimExchange
@@ -75,6 +76,11 @@ class VenueOrder:
         self.states.append((now, state))
 
     @property
+    def since(self) -> Ns:
+        """When it entered its state."""
+        return self.states[-1][0]
+
+    @property
     def average_price(self) -> float:
         """Mean price of its fills; 0 before the first, as NinjaTrader has it."""
         if not self.filled:
@@ -129,6 +135,8 @@ class Venue:
     executions: list[VenueExecution] = field(init=False, factory=list)
     _ids: dict[str, VenueOrder] = field(init=False, factory=dict)
     _keys: dict[str, VenueOrder] = field(init=False, factory=dict)
+    _listed: list[VenueOrder] = field(init=False, factory=list)
+    _session: Session = field(init=False, factory=lambda: session_at(0))
     _refusal: str | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -171,6 +179,19 @@ class Venue:
     def shows(self, order: VenueOrder, now: Ns) -> bool:
         """Whether an order's row can be seen at ``now``."""
         return now >= order.placed + round(self.mishaps.faults.late_rows * SECOND_NS)
+
+    def listed(self, now: Ns) -> list[VenueOrder]:
+        """Orders that lists show: those that may still trade, and those that ended in this session.
+
+        What ended is shown until the next session opens, and what the end of a session ended through the next one.
+        """
+        session = session_at(now)
+        if session != self._session and session.contains(now):
+            self._session = session
+            self._listed = [
+                order for order in self._listed if not order.state.is_done or session_at(order.since) == session
+            ]
+        return [order for order in self._listed if self.shows(order, now)]
 
     def guid(self, kind: str, number: int) -> str:
         """32 hex digits that another start of a server doesn't repeat."""
@@ -270,6 +291,7 @@ class Venue:
             name=name,
         )
         self.orders.append(order)
+        self._listed.append(order)
         self._keys[order.key] = self._ids[order.key] = self._ids[order.id] = order
         order.enter(OrderState.SUBMITTED, now)
         if self.mishaps.happens("reject_order", faults.reject_order):
@@ -315,7 +337,7 @@ class Venue:
         """Orders of an account that may still trade, in one instrument or in all."""
         return [
             order
-            for order in self.orders
+            for order in self._listed
             if not order.state.is_done and order.account == account and contract in (None, order.contract)
         ]
 
@@ -355,7 +377,7 @@ class Venue:
     def unrealized(self, book: Book) -> float:
         """Open P&L of one position in dollars."""
         mark = self.mark(book)
-        return 0.0 if mark is None else book.money(book.open_pnl(book.contract.to_ticks(mark)))
+        return 0.0 if mark is None else round(book.money(book.open_pnl(book.contract.to_ticks(mark))), 9)
 
     def figures(self, account: str) -> Figures:
         """An account's money since the server's start."""
