@@ -137,7 +137,7 @@ def test_accounts_and_the_file_can_come_from_the_environment(folder: Path) -> No
     ("text", "expected"),
     [
         ("daily_loss = 500", "xtalgo.toml: unknown key 'daily_loss'; it belongs in [risk]"),
-        ("[riks]\n", "unknown key 'riks' (did you mean 'risk'?); known are accounts, instruments, replay, risk"),
+        ("[riks]\n", "unknown key 'riks' (did you mean 'risk'?); known are accounts, instruments, live, replay, risk"),
         ("[risk]\ndaily_los = 500", "[risk] has no setting 'daily_los' (did you mean 'daily_loss'?)"),
         ("[risk]\nslippage = 1", "[risk] has no setting 'slippage'; it belongs in [replay]"),
         ("[replay]\nslippage = '1'", "[replay] slippage: expected a whole number of ticks from 0, not '1'"),

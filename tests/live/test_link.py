@@ -205,6 +205,14 @@ async def test_a_frame_over_the_limit_is_told_and_redialled(autojump_clock) -> N
         assert rig.link.state is LinkState.UP
 
 
+async def test_connections_that_go_silent_early_are_no_takeover(autojump_clock) -> None:
+    async with rigged(mute, ping_every=5, ping_timeout=5) as rig:
+        await trio.sleep(200)
+        assert len(rig.peers.at) > 6
+        assert max(rig.peers.waits) <= 40
+        assert rig.ending is None
+
+
 async def test_redial_now_dials_at_once_and_then_backs_off(autojump_clock) -> None:
     async with rigged(steady) as rig:
         await trio.sleep(5)
@@ -351,6 +359,25 @@ async def test_a_begun_frame_is_unknown_and_queued_ones_are_unsent(autojump_cloc
         assert wait is not None
         await trio.sleep(5)
         assert rig.link.state is LinkState.UP
+
+
+async def test_a_frame_called_unsent_is_never_written_later(autojump_clock) -> None:
+    got: list[str | bytes] = []
+
+    async def listen(ws: WebSocketConnection) -> None:
+        while True:
+            got.append(await ws.get_message())
+
+    async with rigged(steady, session(listen)) as rig:
+        await trio.sleep(1)
+        rig.link.redial_now("silence")
+        rig.link.send("order", key="order")
+        rig.link.send("nameless")
+        await trio.sleep(1)
+        assert rig.told.downs[0][2] == ("order",)
+        assert rig.link.send("next", key="next")
+        await trio.sleep(1)
+        assert got == ["next"]
 
 
 async def test_written_frames_are_never_called_unsent(autojump_clock) -> None:
@@ -503,15 +530,46 @@ async def test_close_in_every_state(script: Script, at: float, state: LinkState,
         await rig.link.close()
 
 
-async def test_close_while_the_last_connection_is_being_closed(autojump_clock) -> None:
+async def test_the_wait_counts_from_the_end_not_from_the_farewell(autojump_clock) -> None:
     async with rigged(mute) as rig:
         await trio.sleep(1)
         rig.link.redial_now("silence")
+        await trio.sleep(3)
+        rig.link.redial_now("silence")  # no farewell comes back, which takes two seconds
+        await trio.sleep(3)
+        assert rig.peers.at == [0, 3, 6]
+
+
+async def test_close_while_the_last_connection_is_being_closed(autojump_clock) -> None:
+    async with rigged(mute) as rig:
+        for _ in range(4):
+            await trio.sleep(10)
+            assert rig.link.state is LinkState.UP
+            rig.link.redial_now("silence")
         await trio.sleep(1)
         assert rig.peers.left_open == 1
+        assert rig.link.state is LinkState.WAITING
         await rig.link.close()
-        assert trio.current_time() == 3
-        assert len(rig.peers.at) == 1
+        assert trio.current_time() == 42
+        assert len(rig.peers.at) == 4
+
+
+async def test_close_in_the_moment_in_which_a_connection_opens(autojump_clock) -> None:
+    async with trio.open_nursery() as nursery:
+        rig = Rig(nursery, steady)
+
+        async def dial() -> Wire:
+            with trio.CancelScope(shield=True):  # as if the answer came in the same step
+                await trio.sleep(1)
+                return await rig.peers.dial()
+
+        rig.link = Link(dial, rig.told, rig.clock, Redial())
+        nursery.start_soon(rig.run)
+        await trio.sleep(0.5)
+        await rig.link.close()
+        assert rig.told.log == []
+        check(rig)
+        nursery.cancel_scope.cancel()
 
 
 async def test_close_before_run(autojump_clock) -> None:

@@ -17,6 +17,7 @@ import trustme
 from live.peers import TOKEN, Watched, answering, closing, deaf, dropping, forever, gone, mute, refusing, serve, session
 from trio_websocket import WebSocketConnection, WebSocketRequest, wrap_server_stream
 
+from xtalgo.live import wires
 from xtalgo.live.sockets import CLOSE_WITHIN, SocketWire
 from xtalgo.live.tokens import SecretBytes, Token
 from xtalgo.live.wires import DialFailed, HandshakeRefused, WireClosed, dialer, over_stream
@@ -269,6 +270,24 @@ async def test_a_ping_ends_with_the_connection(autojump_clock) -> None:
 
 
 @pytest.mark.trio
+async def test_a_ping_ends_with_the_close_frame_too(autojump_clock) -> None:
+    async def script(stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as nursery:
+            await (await wrap_server_stream(nursery, stream)).accept()
+            nursery.cancel_scope.cancel()
+        await trio.sleep(5)
+        await stream.send_all(b"\x88\x02\x03\xe9")  # close, 1001; the stream stays open
+        await trio.sleep_forever()
+
+    async with wired(script) as (wire, _), trio.open_nursery() as nursery:
+        nursery.start_soon(end_of, wire)
+        with pytest.raises(WireClosed) as caught:
+            await wire.ping()
+        assert caught.value.code == 1001
+        assert trio.current_time() == 5
+
+
+@pytest.mark.trio
 async def test_closing_waits_two_seconds_at_most(autojump_clock) -> None:
     async with wired(mute) as (wire, stream):
         await wire.aclose()
@@ -466,6 +485,53 @@ async def test_connecting_has_a_time_limit(autojump_clock) -> None:
     with pytest.raises(DialFailed, match=r"no connection to nowhere\.test:443 within 15 s"):
         await dialer("wss://nowhere.test/ws", TOKEN)()
     assert trio.current_time() == 15
+
+
+@pytest.mark.trio
+async def test_connecting_and_shaking_hands_share_the_limit(autojump_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object) -> trio.abc.Stream:
+        await trio.sleep(10)
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(serve, deaf, theirs)
+        return ours
+
+    monkeypatch.setattr(wires, "_connect", connect)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(DialFailed, match="handshake within 5 s"):
+            await dialer("wss://a.test/ws", TOKEN)()
+        assert trio.current_time() == 15
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("wss://A.test", b"a.test", "/"),
+        ("wss://a.test:8443/ws/stream?x=1&y=a b", b"a.test:8443", "/ws/stream?x=1&y=a%20b"),
+        ("ws://[::1]/w\u00e4%20s", b"[::1]", "/w%C3%A4%20s"),
+        ("ws://127.0.0.1:443/", b"127.0.0.1:443", "/"),
+    ],
+)
+async def test_the_url_on_the_wire(
+    url: str, host: bytes, path: str, autojump_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(*_: object) -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(serve, listen, theirs)
+        return ours
+
+    async def listen(stream: trio.abc.Stream) -> None:
+        seen.append(bytes(await stream.receive_some()))
+
+    seen: list[bytes] = []
+    monkeypatch.setattr(wires, "_connect", connect)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(DialFailed):
+            await dialer(url, TOKEN)()
+    first, second, *_ = seen[0].split(b"\r\n")
+    assert first == b"GET " + path.encode() + b" HTTP/1.1"
+    assert second == b"Host: " + host
 
 
 @pytest.mark.trio

@@ -15,7 +15,7 @@ from xtalgo.model.errors import ConfigError
 from xtalgo.protocol.frames import MarketData, RpcError
 from xtalgo.protocol.outcomes import Outcome, outcome
 from xtalgo.protocol.wire import parse_server
-from xtalgo.sim.faults import TAKEOVER_CODE, TAKEOVER_REASON, Delay, Faults, Handshake, ScriptedClose
+from xtalgo.sim.faults import TAKEOVER_CODE, TAKEOVER_REASON, Delay, Faults, Handshake, Mishaps, ScriptedClose
 from xtalgo.sim.server import Close, Drop, Rejection
 
 PLACE = {
@@ -247,6 +247,12 @@ def test_chances_come_from_the_seed_and_one_doesnt_move_another():
     assert losses(1) != losses(2)
     assert losses(1) == losses(1, garbage=0.5, double_reply=0.5)
     assert 6 <= sum(losses(1)) <= 26
+
+
+def test_chances_of_different_kinds_are_independent():
+    mishaps = Mishaps(Faults(seed=1), 0)
+    first, second = ([mishaps.happens(name, 0.5) for _ in range(200)] for name in ("lose_reply", "lose_request"))
+    assert 60 < sum(one == other for one, other in zip(first, second, strict=True)) < 140
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -153,6 +153,15 @@ def test_a_synthetic_market_quotes_what_was_wanted_from_then_on():
     assert stamps[-1] - stamps[0] == pytest.approx(7 * SECOND, abs=SECOND)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_wanted_first_doesnt_come_before_the_frame_that_was_due(seed: int):
+    feed = SyntheticFeed(seed, BOOK, START)
+    drain(feed, 3)
+    due = feed.due  # the server's clock may be anywhere up to here
+    feed.want(ES)
+    assert due <= feed.due < due + 2 * SECOND
+
+
 def test_the_quotes_of_an_instrument_depend_on_seed_and_day_alone():
     early, late, other = (SyntheticFeed(seed, BOOK, START) for seed in (1, 1, 2))
     for feed in (early, other):

@@ -303,6 +303,8 @@ def test_inputs_of_a_clock_that_stepped_back_happen_at_the_later_time():
     client = Client([100.0, 101.0, 102.0, 103.0])
     client.run(2.5)
     key = client.rpc(1.0, "GetQuote", instrument="ES")
+    client.run(2.7)
+    assert client.replies(key) == []
     client.run(2.75)
     assert client.replies(key)[0]["data"]["bid"] == 102.0
 
@@ -352,6 +354,29 @@ def test_ten_violations_in_a_row_close_the_socket():
     assert burst(client, 2, 3) == []  # what the bucket has refilled; the count begins anew
     assert len(burst(client, 2, 9)) == 9
     assert len(client.endings) == 1
+
+
+def test_a_new_connection_begins_with_no_violations():
+    client = Client()
+    burst(client, 1, 20 + 9)
+    client.connect(1)
+    assert len(burst(client, 1, 9)) == 9
+    assert [end.code for end in client.endings if isinstance(end, Close)] == [TAKEOVER_CODE]
+
+
+def test_an_accepted_subscription_ends_the_row_of_violations_too():
+    client = Client()
+    burst(client, 1, 20 + 9)
+    client.say(1, "subscribe", instruments=["ES"])
+    burst(client, 1, 9)
+    assert client.endings == []
+
+
+def test_refused_subscriptions_are_violations():
+    client = Client()
+    for _ in range(5 + 10):
+        client.say(1, "subscribe", instruments=["ES"])
+    assert [end.code for end in client.endings if isinstance(end, Close)] == [1008]
 
 
 def test_an_accepted_call_ends_the_row_of_violations():

@@ -223,6 +223,7 @@ def test_executions_reach_back_so_far_and_no_farther():
     assert client.call(253, "ListExecutions", account="Sim101", lookbackTime=152)["executions"] == []
     names = [row["name"] for row in client.call(300, "ListExecutions", account="Sim101")["executions"]]
     assert names == ["Entry", "Exit"]
+    assert len(client.call(320.75, "ListExecutions", account="Sim101")["executions"]) == 2  # to the very moment
     assert client.call(321.1, "ListExecutions", account="Sim101")["executions"][0]["name"] == "Exit"
     assert len(client.call(590, "ListExecutions", account="Sim101", lookbackTime=900)["executions"]) == 2
 
@@ -262,6 +263,15 @@ def test_before_the_first_quote_an_instrument_has_facts_and_no_prices():
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock"), [(3, "12:00:00 PM"), (4, "01:00:00 PM"), (15, "12:00:00 AM"), (16, "01:00:00 AM")]
+)
+def test_the_quotes_local_time_is_on_a_clock_of_twelve_hours(hours: int, clock: str):
+    client = Client(table([100.0], start=START + hours * 3_600 * SECOND))
+    row = client.call(hours * 3_600 + 1, "GetQuote", instrument="ES")
+    assert row["quoteTime"].partition(" ")[2] == clock
 
 
 def test_the_account_scoped_quote_is_the_legacy_body():

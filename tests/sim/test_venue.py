@@ -108,6 +108,17 @@ def test_a_slow_cancel_is_pending_and_the_order_may_fill_until_it_is_through():
     assert (refused["error"], refused["success"]) == ("Invalid request", False)
     assert client.state(5.1, "l1") == "Filled"
     assert client.state(5.5, "l2") == "Cancelled"
+    assert states(client, "l1").count("CancelPending") == 1
+
+
+def test_an_order_that_fills_in_part_while_its_cancel_is_pending_stays_pending():
+    client = Client(table([100, 100, 98, 98, 98, 98], sizes=1), faults={"slow_cancel": 2})
+    client.place(0.1, "BUY", "LIMIT", 5, limitPrice=99.0, orderId="x")
+    client.call(1.1, "Cancel", account="Sim101", orderId="x")
+    row = client.order(2.1, "x")
+    assert (row["orderState"], row["filled"]) == ("CancelPending", 1)
+    row = client.order(4.1, "x")
+    assert (row["orderState"], row["filled"]) == ("Cancelled", 2)
 
 
 def test_the_session_ends_a_day_order_and_not_one_that_is_good_till_cancelled():
@@ -226,6 +237,7 @@ def test_a_change_that_cant_be_is_refused_and_the_order_stands():
     assert "no limit price" in no_limit["detail"]
     row = client.order(3.1, "s1")
     assert (row["orderState"], row["stopPrice"], row["limitPrice"]) == ("Accepted", 95.0, 0.0)
+    assert client.call(4.1, "Change", account="Sim101", orderId="s1", stopPrice=96.0)["success"] is True
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------
@@ -321,6 +333,21 @@ def test_a_partial_close_leaves_working_orders(part: dict[str, Any], left: int):
     client.call(3.1, "ClosePosition", account="Sim101", instrument="ES", **part)
     assert position(client, 4.2)["quantity"] == left
     assert client.state(4.6, "target") == ("Working" if left else "Cancelled")
+
+
+def test_a_share_is_rounded_up_but_not_because_of_floats():
+    client = Client()
+    client.place(1.1, quantity=100)
+    client.call(2.1, "ClosePosition", account="Sim101", instrument="ES", percent=0.07)  # 7.000000000000001
+    assert position(client, 3.2)["quantity"] == 93
+
+
+def test_flatten_takes_the_orders_of_instruments_without_a_position_too():
+    two = QuoteTable.from_rows((ES, MNQ), [0, 1], [START, START], [100.0, 200.0], [100.25, 200.25])
+    client = Client(two)
+    client.place(1.1, "BUY", "LIMIT", instrument="MNQ", limitPrice=90.0, orderId="mnq")
+    client.call(2.1, "Flatten", account="Sim101")
+    assert client.state(3.1, "mnq") == "Cancelled"
 
 
 def test_closing_twice_before_the_quote_closes_once():

@@ -1,4 +1,4 @@
-"""The command line: ``xtalgo run`` and ``xtalgo synth``. Exit codes and errors are decided here."""
+"""The command line: ``xtalgo run``, ``xtalgo serve`` and ``xtalgo synth``. Exit codes and errors are decided here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from xtalgo import __version__
 from xtalgo.app.config import CONFIG_FILE, SETTINGS, load_settings
 from xtalgo.app.console import Screen, complain, prepare_streams, progress
+from xtalgo.app.exits import BROKEN_PIPE, EXIT_CODES, INTERNAL, INTERRUPTED, OK, USAGE, code_of
 from xtalgo.app.loader import is_strategy_file, shown_path
 from xtalgo.model.errors import StrategyError, XtalgoError
 from xtalgo.model.roots import DEFAULT_COMMISSION, ROOTS
@@ -26,23 +27,6 @@ from xtalgo.sim.fills import Fees, FillModel, Latency
 from xtalgo.sim.replay import ReplaySettings
 
 __all__ = ["EXIT_CODES", "app", "main"]
-
-OK: Final = 0
-INTERNAL: Final = 1
-USAGE: Final = 2
-STRATEGY: Final = 3
-INTERRUPTED: Final = 130
-BROKEN_PIPE: Final = 141
-
-EXIT_CODES: Final = {
-    OK: "ended well",
-    INTERNAL: "an error of xtalgo itself; please report it",
-    USAGE: "wrong use, settings or data, or a strategy file that cannot be loaded",
-    STRATEGY: "a strategy raised an exception; its own file and line are printed",
-    INTERRUPTED: "interrupted with Ctrl-C",
-}
-"""What the exit codes mean."""
-
 
 # --- help --------------------------------------------------------------------------------------------------------
 
@@ -72,8 +56,12 @@ _RUN_EPILOGUE = f"""
 {_commissions()}
 
 **Settings** come from flags, then environment variables (`XTALGO_DAILY_LOSS` for `--daily-loss`, and so on;
-`XTALGO_ACCOUNTS` and `XTALGO_CONFIG` too), then `{CONFIG_FILE}` (tables `[replay]`, `[risk]`, `[instruments.NAME]`;
-`accounts` on top), then defaults. A name that is not known is an error. `XTALGO_DEBUG=1` shows whole tracebacks.
+`XTALGO_ACCOUNTS` and `XTALGO_CONFIG` too), then `{CONFIG_FILE}` (tables `[replay]`, `[risk]`, `[live]`,
+`[instruments.NAME]`; `accounts` on top), then defaults. A name that is not known is an error. `XTALGO_DEBUG=1` shows
+whole tracebacks.
+
+**The token** is read from the variable `XTRADE_TOKEN` or from a file (`--token-file`), never from the command line,
+where every program of this machine could read it.
 
 {_CODES}
 """
@@ -87,6 +75,7 @@ app = App(
 )
 
 _INPUT = Group.create_ordered("Strategies and recording")
+_LIVE = Group.create_ordered("Live runs: without --replay")
 _MODEL = Group.create_ordered("Assumptions (explained below)")
 _RISK = Group.create_ordered("Risk limits of each strategy (default: none)")
 _OUTPUT = Group.create_ordered("Output and settings")
@@ -147,6 +136,53 @@ def run(
     sort: Annotated[
         bool, _switch(_INPUT, "Sort quotes whose time goes back inside a file, which is an error otherwise.")
     ] = False,
+    as_live: Annotated[
+        bool,
+        _switch(
+            _INPUT,
+            "Replay through the whole live client and a simulated server: fills are seen when a live run's polls would "
+            "find them. Slower.",
+        ),
+    ] = False,
+    demo: Annotated[
+        bool,
+        _switch(
+            _LIVE,
+            "Trade against a server of our own with a synthetic market and the account Demo101; also what happens "
+            "without a token and --url.",
+        ),
+    ] = False,
+    paper: Annotated[
+        bool, _switch(_LIVE, "Live quotes, our own fills by the assumptions below: no order leaves this machine.")
+    ] = False,
+    live: Annotated[
+        bool, _switch(_LIVE, "Allow accounts that are no simulators. Refused for now: it needs guards yet to come.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        _option(
+            _LIVE,
+            "URL",
+            "Another server than CrossTrade; ws:// only on this machine (default: wss://app.crosstrade.io/ws/stream, "
+            "if there is a token).",
+        ),
+    ] = None,
+    token_file: Annotated[
+        str | None, _option(_LIVE, "FILE", "A file with the token and nothing else, instead of XTRADE_TOKEN.")
+    ] = None,
+    for_: Annotated[
+        float | None, _option(_LIVE, "SECONDS", "End the run after this many seconds (default: at Ctrl-C).", "--for")
+    ] = None,
+    on_stop: Annotated[
+        str | None,
+        _option(
+            _LIVE,
+            "WHAT",
+            "What the end does: protect (cancel entries, keep protective exits), cancel (the strategies' own orders) or "
+            "flatten (close this run's positions) (default: protect).",
+        ),
+    ] = None,
+    seed: Annotated[str | None, _option(_LIVE, "N", "Seed of the demo's market (default: 7).")] = None,
     entry_latency: Annotated[
         str | None,
         _option(
@@ -219,7 +255,12 @@ def run(
         ),
     ] = (),
     json: Annotated[
-        bool, _switch(_OUTPUT, "Print one JSON object on standard output, everything else on standard error.")
+        bool,
+        _switch(
+            _OUTPUT,
+            "Print JSON on standard output, everything else on standard error: one object for a replay, one a line for "
+            "a live run.",
+        ),
     ] = False,
     fills: Annotated[
         str | None,
@@ -234,9 +275,11 @@ def run(
         str | None, _option(_OUTPUT, "FILE", f"Settings file (default: {CONFIG_FILE}, if it is there).")
     ] = None,
 ) -> None:
-    """Replay recorded quotes through strategies and print what came of it.
+    """Run strategies live, on paper, in a demo, or over recorded quotes, and print what came of it.
 
     `xtalgo run strategies/momo.py --replay backtest_data -p fast=5 -p slow=20`
+
+    `xtalgo run strategies/momo.py --demo --for 60 -p fast=5 -p slow=20`
     """
     arguments = dict(locals())  # before anything else is: the arguments alone
     from xtalgo.app.run import Request
@@ -253,6 +296,11 @@ def run(
             ideal=ideal,
             config=config,
             sort=sort,
+            as_live=as_live,
+            demo=demo,
+            paper=paper,
+            live=live,
+            duration=for_,
             json=json,
             fills=fills,
         )
@@ -311,6 +359,116 @@ def synth(
     screen.text(f"{everything} files, {rows:,} quotes, {size:,} bytes, all SYNTHETIC; seed {plan.seed}")
 
 
+_SERVER = Group.create_ordered("Server")
+_QUOTES = Group.create_ordered("Quotes and time")
+_VENUE = Group.create_ordered("Assumptions (explained by xtalgo run --help)")
+
+_SERVE_EPILOGUE = f"""
+**What it is.** CrossTrade's WebSocket and REST API with simulated accounts, to build and test clients against. Quotes
+are those of a recording, or of an endless synthetic market that has no closing hours. Every client with the token is
+the same user, so the newer connection ends the older one. `docs/server.md` tells the keys of the fault file, lockstep
+and what had to be assumed.
+
+Ctrl-C and SIGTERM end it with exit code 0.
+
+{_CODES}
+"""
+
+
+@app.command(help_epilogue=_SERVE_EPILOGUE)
+def serve(
+    *files: Annotated[
+        str,
+        Parameter(
+            name="FILE",
+            help="Recorded quotes: Parquet or CSV files, folders or patterns (default: none).",
+            group=_QUOTES,
+        ),
+    ],
+    host: Annotated[
+        str, _option(_SERVER, "ADDRESS", "Where to listen (default: 127.0.0.1, for this machine alone).")
+    ] = "127.0.0.1",
+    port: Annotated[int, _option(_SERVER, "N", "The port; 0 picks a free one (default: 8765).")] = 8765,
+    token: Annotated[
+        str, _option(_SERVER, "TEXT", "What clients must present; not your CrossTrade token (default: demo).")
+    ] = "demo",
+    accounts: Annotated[
+        tuple[str, ...],
+        _option(_SERVER, "NAMES", f"Simulated accounts, with commas (default: {', '.join(_defaults.accounts)})."),
+    ] = (),
+    faults: Annotated[
+        str | None, _option(_SERVER, "FILE", "TOML file of what shall go wrong (default: nothing).")
+    ] = None,
+    json: Annotated[
+        bool, _switch(_SERVER, "Print one JSON object with the addresses on standard output, and no more.")
+    ] = False,
+    config: Annotated[
+        str | None, _option(_SERVER, "FILE", f"Settings file (default: {CONFIG_FILE}, if it is there).")
+    ] = None,
+    speed: Annotated[
+        float, _option(_QUOTES, "X", "How many times as fast as real the quotes come (default: 1).")
+    ] = 1.0,
+    lockstep: Annotated[
+        bool, _switch(_QUOTES, "Simulated time moves only when the client has dealt with everything so far.")
+    ] = False,
+    seed: Annotated[
+        int, _option(_QUOTES, "N", "Of the synthetic market, and of faults whose file has none (default: 7).")
+    ] = 7,
+    sort: Annotated[
+        bool, _switch(_QUOTES, "Sort quotes whose time goes back inside a file, which is an error otherwise.")
+    ] = False,
+    entry_latency: Annotated[
+        str | None, _option(_VENUE, "TIME", f"Time from a call to its being carried out (default: {_ENTRY}).")
+    ] = None,
+    slippage: Annotated[
+        str | None, _option(_VENUE, "TICKS", f"Of market and stop orders (default: {_defaults.fills.slippage}).")
+    ] = None,
+    commission: Annotated[str | None, _option(_VENUE, "DOLLARS", "Per contract and side (default: by root).")] = None,
+    ideal: Annotated[bool, _switch(_VENUE, "The three above are zero, except those given beside it.")] = False,
+    touch: Annotated[
+        bool | None, Parameter(help="Limit orders fill when touched.", group=_VENUE, show_default=False)
+    ] = None,
+    stop_trigger: Annotated[
+        str | None,
+        _option(
+            _VENUE, "WHAT", f"What triggers a stop: last, quote or either (default: {_defaults.fills.stop_trigger})."
+        ),
+    ] = None,
+    oco: Annotated[
+        str | None,
+        _option(
+            _VENUE, "RULE", f"Of a partial fill in an OCO group: cancel or reduce (default: {_defaults.fills.oco})."
+        ),
+    ] = None,
+) -> None:
+    """Serve CrossTrade's API with simulated accounts, over recorded or synthetic quotes.
+
+    `xtalgo serve` or `xtalgo serve backtest_data --speed 10`
+    """
+    arguments = dict(locals())  # before anything else is: the arguments alone
+    from xtalgo.app.serve import ServeRequest, run_server
+
+    flags = ("entry_latency", "slippage", "commission", "touch", "stop_trigger", "oco")
+    run_server(
+        ServeRequest(
+            files=files,
+            host=host,
+            port=port,
+            token=token,
+            speed=speed,
+            accounts=accounts,
+            faults=faults,
+            lockstep=lockstep,
+            seed=seed,
+            flags={name: arguments[name] for name in flags},
+            ideal=ideal,
+            config=config,
+            sort=sort,
+            json=json,
+        )
+    )
+
+
 # --- the way in and out ------------------------------------------------------------------------------------------
 
 
@@ -328,11 +486,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StrategyError as error:
         _show_traceback(error)
         complain(*_strategy_error(error))
-        return STRATEGY
+        return code_of(error)
     except XtalgoError as error:
         _show_traceback(error)
         complain(str(error))
-        return USAGE
+        return code_of(error)
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
@@ -350,9 +508,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _usage_error(tokens: Sequence[str], error: CycloptsError) -> str:
     if tokens and is_strategy_file(tokens[0]):
-        return f"give a command first: xtalgo run {tokens[0]} --replay FILE_OR_FOLDER"
+        return f"give a command first: xtalgo run {tokens[0]} --replay FILE_OR_FOLDER (or --demo)"
     text = re.sub(r'^Command "\w+" parameter ', "", str(error))
-    command = f"{tokens[0]} " if tokens and tokens[0] in ("run", "synth") else ""
+    command = f"{tokens[0]} " if tokens and tokens[0] in ("run", "serve", "synth") else ""
     return f"{text} See xtalgo {command}--help."
 
 

@@ -3,7 +3,7 @@
 Every setting has one name everywhere: ``--daily-loss``, ``XTALGO_DAILY_LOSS`` and ``daily_loss`` in the ``[risk]``
 table of the file. A name that is not known is an error wherever it stands, since a mistyped limit must not be a
 missing limit. Defaults are those of the classes that the settings end up in (``FillModel``, ``Latency``, ``Fees``,
-``RiskLimits``), so there is no second list of them here.
+``RiskLimits``, ``LiveSettings``), so there is no second list of them here.
 """
 
 from __future__ import annotations
@@ -26,14 +26,25 @@ from xtalgo.model.types import DAY_NS, MILLISECOND_NS, SECOND_NS, Ns
 from xtalgo.sim.fills import Fees, FillModel, Latency, OcoRule, StopTrigger
 from xtalgo.sim.replay import ReplaySettings
 
-__all__ = ["CONFIG_FILE", "IDEAL", "SETTINGS", "Setting", "Settings", "load_settings", "nearest", "read_duration"]
+__all__ = [
+    "CONFIG_FILE",
+    "IDEAL",
+    "SETTINGS",
+    "LiveSettings",
+    "Setting",
+    "Settings",
+    "load_settings",
+    "nearest",
+    "read_duration",
+]
 
 CONFIG_FILE: Final = "xtalgo.toml"
 """Read from the current folder when it is there and no other file is named."""
 
 _PREFIX: Final = "XTALGO_"
 _FURTHER_VARIABLES: Final = ("ACCOUNTS", "CONFIG", "DEBUG")
-_TABLES: Final = ("accounts", "instruments", "replay", "risk")
+_TABLES: Final = ("accounts", "instruments", "live", "replay", "risk")
+_SETTING_TABLES: Final = ("live", "replay", "risk")
 _FACTS: Final = ("tick_size", "point_value")
 
 Reader: TypeAlias = Callable[[object], Any]
@@ -62,11 +73,26 @@ class Setting:
         return _PREFIX + self.name.upper()
 
 
+@frozen(kw_only=True)
+class LiveSettings:
+    """What a run needs to know that is not a replay."""
+
+    url: str | None = None
+    """WebSocket address of the server; None for CrossTrade, or the demo where there is no token."""
+    token_file: Path | None = None
+    """A file that holds the token and nothing else; None for the variable ``XTRADE_TOKEN``."""
+    on_stop: str = "protect"
+    """What the end of a run does with what is open: ``protect``, ``cancel`` or ``flatten``."""
+    seed: int = 7
+    """Seed of the demo's market."""
+
+
 @frozen
 class Settings:
     """What a run is set to, and where each setting that is not a default came from."""
 
     replay: ReplaySettings
+    live: LiveSettings
     contracts: ContractBook
     sources: Mapping[str, str]
     """By name of the setting: the flag, the environment variable or the file."""
@@ -136,6 +162,16 @@ def _one_of(*choices: str) -> Reader:
     return read
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
 def _accounts(value: object) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError
@@ -149,6 +185,7 @@ _TIME = "a time from 0 such as 250ms, 0.25s or a number of milliseconds"
 _COUNT = "a whole number from 1"
 _NAMES = "one or more different account names"
 _STOP_TRIGGERS: Final[tuple[str, ...]] = get_args(StopTrigger)
+_STOP_MODES: Final = ("protect", "cancel", "flatten")
 _OCO_RULES: Final[tuple[str, ...]] = get_args(OcoRule)
 
 SETTINGS: Final[Mapping[str, Setting]] = {
@@ -169,6 +206,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         Setting("max_orders_per_minute", "risk", _COUNT, _whole(1)),
         Setting("price_collar", "risk", "a whole number of ticks from 1", _whole(1)),
         Setting("daily_loss", "risk", "dollars above 0", _positive_dollars),
+        Setting("url", "live", "an address such as wss://host/path", _text, is_text=True),
+        Setting("token_file", "live", "the path of a file", _path, is_text=True),
+        Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", _one_of(*_STOP_MODES), is_text=True),
+        Setting("seed", "live", "a whole number from 0", _whole(0)),
     )
 }
 """Every setting by name, ``accounts`` and ``instruments`` excepted."""
@@ -258,7 +299,8 @@ def load_settings(
             chosen.take_text(setting, given, setting.flag)
     if accounts:
         chosen.take_accounts(list(accounts), "--account", "--account")
-    return Settings(_replay_settings(chosen.values), contracts, chosen.sources, file)
+    live = {name: value for name, value in chosen.values.items() if name in SETTINGS and SETTINGS[name].table == "live"}
+    return Settings(_replay_settings(chosen.values), LiveSettings(**live), contracts, chosen.sources, file)
 
 
 def _replay_settings(values: Mapping[str, Any]) -> ReplaySettings:
@@ -307,7 +349,7 @@ def _take_file(chosen: _Chosen, path: Path) -> ContractBook:
     for name in data:
         if name not in _TABLES:
             raise ConfigError(f"{path}: unknown key {name!r}{_belongs(name, _TABLES)}")
-    for table in ("replay", "risk"):
+    for table in _SETTING_TABLES:
         for name, value in _table(path, data, table).items():
             setting = SETTINGS.get(name)
             if setting is None or setting.table != table:

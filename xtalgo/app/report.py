@@ -26,7 +26,7 @@ from xtalgo.sim.result import Result
 if TYPE_CHECKING:  # it brings pyarrow along, which takes a third of a second to import
     from xtalgo.data.quotes import Recording
 
-__all__ = ["FILL_COLUMNS", "JSON_KEYS", "Played", "as_json", "show_before", "show_result", "write_fills"]
+__all__ = ["FILL_COLUMNS", "JSON_KEYS", "Played", "as_json", "show_before", "show_result", "strategy_line", "write_fills"]
 
 FILL_COLUMNS: Final = ("ts", "order_id", "instrument", "side", "quantity", "price", "fee")
 """Header of the CSV file of fills."""
@@ -67,6 +67,8 @@ class Played:
     strategies: Sequence[tuple[str, Strategy]]
     pins: Mapping[str, str]
     """Instruments as the strategies name them, and the recording's own names they stand for."""
+    as_live: bool = False
+    """Whether it is played through the live client and a simulated server."""
 
 
 # --- before the run ----------------------------------------------------------------------------------------------
@@ -90,11 +92,12 @@ def _setting_rows(played: Played) -> list[Row]:
         source = settings.sources.get(name)
         return label, value + (f"  [{source}]" if source else "")
 
-    rows = [("strategy", _strategy_line(file, strategy, played.pins)) for file, strategy in played.strategies]
+    rows = [("strategy", strategy_line(file, strategy, played.pins)) for file, strategy in played.strategies]
     fills, limits = replay.fills, replay.limits
     rows += [
         row("entry latency", "entry_latency", f"{_duration(replay.latency.entry)} until an order is at the exchange"),
-        row("report latency", "report_latency", f"{_duration(replay.latency.report)} until a fill is seen"),
+        _seen_row(played)
+        or row("report latency", "report_latency", f"{_duration(replay.latency.report)} until a fill is seen"),
         row("slippage", "slippage", f"{_count(fills.slippage, 'tick')} worse, market and stop orders"),
         row("commission", "commission", _commission(played)),
         row("limit orders", "touch", f"fill when {'touched' if fills.touch else 'traded through'}"),
@@ -113,6 +116,12 @@ def _setting_rows(played: Played) -> list[Row]:
     return rows
 
 
+def _seen_row(played: Played) -> Row | None:
+    if not played.as_live:
+        return None
+    return "as live", "through the live client and a simulated server; fills are seen when polls find them"
+
+
 _STOP_TRIGGERS = {
     "either": "a new trade or the far side of the quote",
     "last": "a new trade",
@@ -121,7 +130,8 @@ _STOP_TRIGGERS = {
 _LIMITS = {"daily_loss": "${:,.2f} a strategy and account", "price_collar": "{:,} ticks"}
 
 
-def _strategy_line(file: str, strategy: Strategy, pins: Mapping[str, str]) -> str:
+def strategy_line(file: str, strategy: Strategy, pins: Mapping[str, str]) -> str:
+    """A strategy with its parameters and file; instruments with what they stand for, where that is known."""
     values = [
         (item.name, getattr(strategy, item.name))
         for item in attrs.fields(cast(Any, type(strategy)))

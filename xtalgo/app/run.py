@@ -1,4 +1,4 @@
-"""``xtalgo run``: strategies, settings and a recording together, played, and reported."""
+"""``xtalgo run``: strategies and settings together with a recording, played and reported, or with a venue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from xtalgo.app import report
-from xtalgo.app.config import Settings, load_settings
+from xtalgo.app.config import SETTINGS, Settings, load_settings
 from xtalgo.app.console import Screen, progress
 from xtalgo.app.loader import is_strategy_file, load_strategies
 from xtalgo.engine.blame import blame
@@ -24,7 +24,7 @@ from xtalgo.model.events import Fill
 from xtalgo.sim.replay import replay
 from xtalgo.sim.result import Result
 
-__all__ = ["Request", "run"]
+__all__ = ["Request", "fills_writer", "refuse", "run"]
 
 
 @frozen(kw_only=True)
@@ -40,24 +40,65 @@ class Request:
     ideal: bool
     config: str | None
     sort: bool
+    as_live: bool
+    demo: bool
+    paper: bool
+    live: bool
+    duration: float | None
     json: bool
     fills: str | None
 
+    @property
+    def given(self) -> list[str]:
+        """Which of the options that suit only some kinds of runs were given, as they are written."""
+        switches = {
+            "--sort": self.sort,
+            "--as-live": self.as_live,
+            "--demo": self.demo,
+            "--paper": self.paper,
+            "--live": self.live,
+            "--for": self.duration is not None,
+            "--ideal": self.ideal,
+        }
+        flags = [SETTINGS[name].flag for name, value in self.flags.items() if value is not None]
+        return [name for name, is_given in switches.items() if is_given] + flags
+
+
+def refuse(request: Request, what: str, why: str, options: Sequence[str]) -> None:
+    """ConfigError when one of some options was given, which makes no sense with ``what``."""
+    for option in options:
+        if option in request.given:
+            raise ConfigError(f"{what} and {option} don't go together: {why}")
+
+
+LIVE_ONLY = ("--demo", "--paper", "--live", "--url", "--token-file", "--for", "--on-stop", "--seed")
+"""Options of live runs."""
+
 
 def run(request: Request) -> None:
-    """Play the recording and say what came of it; raises XtalgoError for whatever is in the way."""
-    from xtalgo.data.quotes import load_recording, quote_files
-
+    """Run what was asked for and say what came of it; raises XtalgoError for whatever is in the way."""
     # ``--replay`` takes as many paths as follow it, a strategy file that was meant for the run among them.
     files = [*request.files, *filter(is_strategy_file, request.replay)]
     recordings = [path for path in request.replay if not is_strategy_file(path)]
     if not files:
         raise ConfigError("no strategy file given; for example: xtalgo run strategies/momo.py --replay backtest_data")
-    if not recordings:
-        raise ConfigError(
-            "live trading comes in a later version; give recorded quotes to replay: "
-            f"xtalgo run {files[0]} --replay FILE_OR_FOLDER"
-        )
+    if recordings:
+        refuse(request, "--replay", "that is for live runs", LIVE_ONLY)
+        _replay(request, files, recordings)
+    else:
+        from xtalgo.app.live import run_live  # trio and all that: a replay starts faster without it
+
+        if request.replay:
+            raise ConfigError("--replay needs recorded quotes, not only a strategy file")
+        run_live(request, files)
+
+
+def _replay(request: Request, files: Sequence[str], recordings: Sequence[str]) -> None:
+    from xtalgo.data.quotes import load_recording, quote_files
+
+    if request.as_live:
+        why = "fills are seen when the polls of a live run find them"
+        refuse(request, "--as-live", why, ("--report-latency",))
     out = sys.stdout
     with ExitStack() as stack:
         if request.json:  # standard output is for the object alone, whatever a strategy prints
@@ -72,11 +113,11 @@ def run(request: Request) -> None:
         strategies = load_strategies(files, request.names, request.parameters)
         inputs = quote_files(recordings)
         read = [*inputs, *(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
-        write_fills = stack.enter_context(_fills_writer(request.fills, read))
+        write_fills = stack.enter_context(fills_writer(request.fills, read))
         with progress("reading") as tell:
             recording = load_recording(inputs, settings.contracts, sort=request.sort, on_progress=tell)
         pins = _pin(strategies, settings, recording.table.instruments)
-        played = report.Played(settings, recording, strategies, pins)
+        played = report.Played(settings, recording, strategies, pins, request.as_live)
         screen = Screen(sys.stderr if request.json else out)
         report.show_before(screen, played)
         screen.flush()
@@ -118,9 +159,13 @@ def _play(played: report.Played) -> tuple[Result, float]:
         if tell is not None:
             tell(0, len(table))
             on_progress = partial(_tell_all, tell, len(table))
+        # Imported here: the whole client is not needed otherwise.
+        play: Callable[..., Result] = replay
+        if played.as_live:
+            from xtalgo.client.aslive import replay_as_live as play
         began = time.perf_counter()
         try:
-            result = replay(
+            result = play(
                 strategies, table, played.settings.replay, contracts=played.settings.contracts, on_progress=on_progress
             )
         except SystemExit as error:
@@ -136,7 +181,7 @@ def _tell_all(tell: Callable[[int, int], None], total: int, done: int) -> None:
 
 
 @contextmanager
-def _fills_writer(name: str | None, inputs: Sequence[Path]) -> Iterator[Callable[[Sequence[Fill]], None]]:
+def fills_writer(name: str | None, inputs: Sequence[Path]) -> Iterator[Callable[[Sequence[Fill]], None]]:
     """Writes the fills to a file that is opened before the run, so that nothing is found out too late.
 
     An older file stays as it is until the new one is complete. Without a name nothing is written.

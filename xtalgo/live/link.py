@@ -116,6 +116,7 @@ class Link:
     _wake: trio.Event = field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _end: _End | None = field(default=None, init=False)
+    _resume: float = field(default=0.0, init=False)
     _closing: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
@@ -162,7 +163,7 @@ class Link:
                 verdict = await self._attempt()
                 if isinstance(verdict, Ending):
                     return verdict
-                await self._pause(verdict.seconds)
+                await self._pause()
             return _closed()
         finally:
             self.state = LinkState.ENDED
@@ -187,15 +188,23 @@ class Link:
         if wire is not None:
             if not self._closing:
                 return await self._serve(wire)
-            await wire.aclose()
-        return _closed() if self._closing else verdict
+            await wire.aclose()  # it opened in the moment in which we were told to close
+        if self._closing:
+            return _closed()
+        self._note_wait(verdict)
+        return verdict
 
-    async def _pause(self, seconds: float) -> None:
+    def _note_wait(self, verdict: Wait | Ending | None) -> None:
+        """The wait counts from here, not from when the farewell to the peer is over."""
+        if isinstance(verdict, Wait):
+            self._resume = trio.current_time() + verdict.seconds
+
+    async def _pause(self) -> None:
         self.state = LinkState.WAITING
         if self._closing:  # while the last connection was being closed
             return
         with trio.CancelScope() as self._scope:
-            await trio.sleep(seconds)
+            await trio.sleep_until(self._resume)
 
     async def _serve(self, wire: Wire) -> Wait | Ending:
         """Read and write until the connection ends; tell the sink of its start and its end."""
@@ -252,6 +261,7 @@ class Link:
         self.last_reason = reason
         if self._end is not None and self._end.cause is not _Cause.CLOSE:
             self.drops += 1
+        self._note_wait(verdict)
         wait = verdict.seconds if isinstance(verdict, Wait) else None
         self._sink.link_down(self._clock.now(), generation, reason, unsent, wait)
 
@@ -282,7 +292,7 @@ class Link:
                     continue
                 try:
                     await wire.send(frame.text)
-                except KeyError as error:
+                except ValueError as error:
                     self._tell_unsent(frame, f"it can't be written: {error}")
                 except WireClosed as closed:
                     await self._concede(closed)

@@ -38,7 +38,7 @@ ASSUMED: Final[tuple[str, ...]] = (
     "Orders: prices are rounded to the tick; at placing, prices that the type doesn't have are ignored.",
     "Orders: what the exchange rejects answers success and shows state Rejected; its reason is in no row.",
     "Orders: cancelling one of an OCO group, or a fill of it, ends the others; groups don't reach across accounts.",
-    "Order lists show what may still trade and what ended in this session (17:00 New York ends it); GetOrder finds all.",
+    "Order lists show what may still trade and what ended in this session, until the next opens; GetOrder finds all.",
     "Change keeps the order's id; a change that the exchange refuses is an error Invalid request.",
     "Order rows: from `name` on the keys are NinjaTrader's own; `time` is that of placing, in US Central time.",
     "Executions: oldest first; `position` is the account's net after it, negative when short; `marketPosition` is "

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from attrs import define, field
 
 from xtalgo.engine.pacing import TokenBucket
 from xtalgo.model.events import Quote
@@ -38,6 +37,7 @@ from xtalgo.protocol.frames import (
 from xtalgo.protocol.wire import encode_server, parse_client
 from xtalgo.sim.assumed import ASSUMED
 from xtalgo.sim.bodies import epoch_ms, pnl_row
+from xtalgo.sim.connection import Connection
 from xtalgo.sim.faults import TAKEOVER_CODE, TAKEOVER_REASON, Faults, Mishaps
 from xtalgo.sim.feeds import Feed
 from xtalgo.sim.fills import Fees, FillModel, Latency
@@ -64,18 +64,6 @@ ABUSE_CODE: Final = 1008
 ABUSE: Final = 10
 """Violations in a row that close the socket (documented)."""
 MIN_INTERVAL_MS: Final = 100
-
-
-@define(eq=False)
-class _Connection:
-    """One socket. ``instruments`` maps the name that was asked for, in upper case, to the dated one."""
-
-    number: int
-    instruments: dict[str, str] = field(factory=dict)
-    stream: int = 0
-    """Counts P&L streams, so that the next update of an older one does nothing."""
-    wanted: frozenset[str] = frozenset()
-    """The dated names of all its instruments."""
 
 
 class SimServer:
@@ -110,13 +98,15 @@ class SimServer:
         self._agenda: list[tuple[Ns, int, Callable[[Ns], None]]] = []
         self._count = 0
         self._out: list[Output] = []
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._connections = 0
         self._requests = 0
         self._made_ids = 0
         self._attempts = 0
         self._calls_budget = TokenBucket(20, 180, late=0)
         self._actions_budget = TokenBucket(5, 20, late=0)
+        self.violations = 0
+        """Calls and actions refused for their budget since the start."""
         self._violations = 0
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -185,7 +175,7 @@ class SimServer:
         self._close(self.faults.takeover_code, self.faults.takeover_reason)
         self._connections += 1
         self._violations = 0
-        connection = self._connection = _Connection(self._connections)
+        connection = self._connection = Connection(self._connections)
         if self.faults.drop_every is not None:
             self._at(now + round(self.faults.drop_every * SECOND_NS), partial(self._drop, connection))
         return connection.number
@@ -201,12 +191,12 @@ class SimServer:
             self._out.append(Close(self._connection.number, code, reason))
             self._connection = None
 
-    def _drop(self, only: _Connection | None, _now: Ns = 0) -> None:
+    def _drop(self, only: Connection | None, _now: Ns = 0) -> None:
         if self._connection is not None and only in (None, self._connection):
             self._out.append(Drop(self._connection.number))
             self._connection = None
 
-    def _send(self, connection: _Connection, text: str) -> None:
+    def _send(self, connection: Connection, text: str) -> None:
         """A frame to a connection that may be over by now."""
         if connection is self._connection:
             self._out.append(Send(connection.number, text))
@@ -230,7 +220,7 @@ class SimServer:
             case _:
                 self._act(link, message, now)
 
-    def _act(self, link: _Connection, message: Subscribe | Unsubscribe | StreamPnl, now: Ns) -> None:
+    def _act(self, link: Connection, message: Subscribe | Unsubscribe | StreamPnl, now: Ns) -> None:
         if not self._actions_budget.take(now):
             action = type(message).__struct_config__.tag
             self._send(link, encode_server(RpcError(None, RATE_LIMIT, fields={"action": action})))
@@ -239,43 +229,26 @@ class SimServer:
         self._violations = 0
         match message:
             case Subscribe(events=()):
-                self._subscribe(link, message.instruments)
+                sorted_out = link.subscribe(message.instruments, self._feed)
+                self._acknowledge(link, "subscribed", "unknown instrument", sorted_out)
             case Subscribe():
                 why = "events are not served here: none are known for NinjaTrader"
                 self._refuse(link, why, events=message.events, origin=message.origin)
             case Unsubscribe():
-                self._unsubscribe(link, message.instruments)
+                sorted_out = link.unsubscribe(message.instruments)
+                self._acknowledge(link, "unsubscribed", "not subscribed by that name", sorted_out)
             case StreamPnl():
                 self._stream(link, message, now)
 
-    def _acknowledge(self, link: _Connection, word: str, good: list[str], why: str, bad: list[str]) -> None:
-        link.wanted = frozenset(link.instruments.values())
+    def _acknowledge(self, link: Connection, word: str, why: str, sorted_out: tuple[list[str], list[str]]) -> None:
+        good, bad = sorted_out
         if good:
             self._send(link, encode_server(Status(word, {"instruments": good})))
         if bad:
             self._refuse(link, why, instruments=bad)
 
-    def _refuse(self, link: _Connection, why: str, **fields: Any) -> None:
+    def _refuse(self, link: Connection, why: str, **fields: Any) -> None:
         self._send(link, encode_server(Status("error", {"error": f"Invalid request: {why}", **fields})))
-
-    def _subscribe(self, link: _Connection, names: Sequence[str]) -> None:
-        good, bad = [], []
-        for name in dict.fromkeys(names):
-            dated = self._feed.knows(name)
-            if dated is None:
-                bad.append(name)
-                continue
-            good.append(name)
-            self._feed.want(dated)
-            link.instruments[_folded(name)] = dated
-        self._acknowledge(link, "subscribed", good, "unknown instrument", bad)
-
-    def _unsubscribe(self, link: _Connection, names: Sequence[str]) -> None:
-        good, bad = [], []
-        for name in dict.fromkeys(names):
-            known = link.instruments.pop(_folded(name), None) is not None
-            (good if known else bad).append(name)
-        self._acknowledge(link, "unsubscribed", good, "not subscribed by that name", bad)
 
     # --- streams -------------------------------------------------------------------------------------------------
 
@@ -299,7 +272,7 @@ class SimServer:
         if self._mishaps.happens("garbage", self.faults.garbage):
             self._send(link, self._mishaps.garbage(text))
 
-    def _stream(self, link: _Connection, message: StreamPnl, now: Ns) -> None:
+    def _stream(self, link: Connection, message: StreamPnl, now: Ns) -> None:
         link.stream += 1
         if not message.enabled:
             self._send(link, encode_server(Status("pnlStreaming", {"enabled": False})))
@@ -309,7 +282,7 @@ class SimServer:
         span = interval * MILLISECOND_NS
         self._at(now + span, partial(self._pnl, link, link.stream, span))
 
-    def _pnl(self, link: _Connection, stream: int, span: Ns, now: Ns) -> None:
+    def _pnl(self, link: Connection, stream: int, span: Ns, now: Ns) -> None:
         if link is not self._connection or link.stream != stream:
             return
         if not self._mishaps.is_offline(now):
@@ -327,6 +300,7 @@ class SimServer:
         return True
 
     def _violate(self) -> None:
+        self.violations += 1
         self._violations += 1
         if self._violations >= ABUSE:
             self._violations = 0
@@ -334,7 +308,7 @@ class SimServer:
 
     # --- calls over the socket -----------------------------------------------------------------------------------
 
-    def _rpc(self, link: _Connection, call: Rpc, now: Ns) -> None:
+    def _rpc(self, link: Connection, call: Rpc, now: Ns) -> None:
         key = call.id
         if key is None:
             self._made_ids += 1
@@ -347,7 +321,7 @@ class SimServer:
             return
         self._at(now + self._entry, partial(self._carry_out, link, key, call))
 
-    def _carry_out(self, link: _Connection, key: str, call: Rpc, now: Ns) -> None:
+    def _carry_out(self, link: Connection, key: str, call: Rpc, now: Ns) -> None:
         outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):
             return
@@ -407,7 +381,3 @@ class SimServer:
 _json: Final = msgspec.json.Encoder().encode
 
 _UNAUTHORIZED: Final = Outcome(error="Unauthorized: the token is missing or wrong", status=401)
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.upper().split())

@@ -1,0 +1,55 @@
+"""Exit codes: what each means, and which error ends with which."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xtalgo.model.errors import AuthError, SessionTakenOver, StrategyError, XtalgoError
+
+__all__ = ["EXIT_CODES", "NoConnection", "NotFlat", "code_of"]
+
+OK: Final = 0
+INTERNAL: Final = 1
+USAGE: Final = 2
+STRATEGY: Final = 3
+TOKEN: Final = 4
+TAKEN_OVER: Final = 5
+NOT_FLAT: Final = 6
+NO_CONNECTION: Final = 7
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+EXIT_CODES: Final = {
+    OK: "ended well; so does a live run that was stopped with Ctrl-C once",
+    INTERNAL: "an error of xtalgo itself; please report it",
+    USAGE: "wrong use, settings or data, or a strategy file that cannot be loaded",
+    STRATEGY: "a strategy raised an exception; its own file and line are printed",
+    TOKEN: "the venue refused the token",
+    TAKEN_OVER: "another client took over the session of this token",
+    NOT_FLAT: "not flat at the end, or not known to be, though --on-stop flatten asked for it",
+    NO_CONNECTION: "no usable connection: the run never began, or the venue closed it for good",
+    INTERRUPTED: "interrupted with Ctrl-C; in a live run, with the second one, which stops at once",
+}
+"""What the exit codes mean."""
+
+
+class NotFlat(XtalgoError):
+    """A run was asked to end flat, and the venue did not say that it is."""
+
+
+class NoConnection(XtalgoError):
+    """A run could not reach its venue, or not any more."""
+
+
+_CODES: Final[tuple[tuple[type[XtalgoError], int], ...]] = (
+    (StrategyError, STRATEGY),
+    (AuthError, TOKEN),
+    (SessionTakenOver, TAKEN_OVER),
+    (NotFlat, NOT_FLAT),
+    (NoConnection, NO_CONNECTION),
+)
+
+
+def code_of(error: XtalgoError) -> int:
+    """The exit code that an error ends with."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), USAGE)
