@@ -36,6 +36,34 @@ def virtual_wall(start: int) -> Callable[[], int]:
     return lambda: start + round(trio.current_time() * SECOND)
 
 
+class Pipe(trio.abc.Stream):
+    """A stream that can be made to swallow what is written and to deliver nothing more."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.frozen = False
+
+    async def send_all(self, data: Any) -> None:
+        if self.frozen:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = b""
+        if not self.frozen:
+            data = bytes(await self.stream.receive_some(max_bytes))
+        if self.frozen:
+            await trio.sleep_forever()
+        return data
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
 @define(eq=False)
 class World:
     """A server, and dials that lead to it over memory streams. ``refuse`` makes the next dials fail."""
@@ -45,6 +73,7 @@ class World:
     host: ServerHost = field(init=False)
     nursery: trio.Nursery | None = None
     dials: int = 0
+    _pipes: list[Pipe] = field(factory=list)
     frames: list[str] = field(factory=list)
     """What clients wrote, in order."""
 
@@ -63,10 +92,19 @@ class World:
             self.dials += 1
             assert self.nursery is not None
             ours, theirs = trio.testing.memory_stream_pair()
+            self._pipes.append(Pipe(ours))
             self.nursery.start_soon(serve_stream, self.host, theirs)
-            return await over_stream(ours, Token(token), host="venue", target="/ws/stream")
+            return await over_stream(self._pipes[-1], Token(token), host="venue", target="/ws/stream")
 
         return go
+
+    def freeze(self) -> None:
+        """From now on nothing passes the newest connection, either way, and nobody says so."""
+        self._pipes[-1].frozen = True
+
+    def storm(self, faults: dict[str, Any]) -> None:
+        """From now on these faults, and no others."""
+        self.server.faults = self.server._mishaps.faults = Faults.from_table(faults)
 
     @asynccontextmanager
     async def open(self):

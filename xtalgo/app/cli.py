@@ -178,8 +178,8 @@ def run(
         _option(
             _LIVE,
             "WHAT",
-            "What the end does: protect (cancel entries, keep protective exits), cancel (the strategies' own orders) or "
-            "flatten (close this run's positions) (default: protect).",
+            "What the end does: protect (cancel entries, keep protective exits), cancel (the strategies' own orders) "
+            "or flatten (close this run's positions) (default: protect).",
         ),
     ] = None,
     seed: Annotated[str | None, _option(_LIVE, "N", "Seed of the demo's market (default: 7).")] = None,

@@ -13,16 +13,18 @@ from typing import Any, Final
 from attrs import define, field
 
 from xtalgo.app.news import Display, News
+from xtalgo.app.report import money
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.ledger import Book
 from xtalgo.engine.office import Decision
 from xtalgo.engine.orders import Order
 from xtalgo.live.link import LinkState
-from xtalgo.live.session import Session
+from xtalgo.live.session import Session, StopMode
+from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Fill
 from xtalgo.model.types import MILLISECOND_NS, MINUTE_NS, Ns, OrderStatus, Side
 
-__all__ = ["Monitor", "money", "open_pnl", "order_text"]
+__all__ = ["Monitor", "open_pnl", "order_text", "price_of"]
 
 EVERY: Final[Ns] = 250 * MILLISECOND_NS
 """How often to look when nothing moved."""
@@ -60,6 +62,8 @@ class Monitor:
     _is_named: bool = field(init=False, default=False)
     _is_running: bool = field(init=False, default=False)
     _is_leaving: bool = field(init=False, default=False)
+    _is_stopping: bool = field(init=False, default=False)
+    _is_broken: bool = field(init=False, default=False)
 
     def update(self, session: Session, now: Ns) -> None:
         """Tell what is new, if anything is."""
@@ -91,6 +95,13 @@ class Monitor:
         notices, trader.notices = trader.notices, []
         for notice in notices:
             yield News(notice.ts, "notice", notice.text, {"warning": notice.is_warning}, notice.is_warning)
+        if trader.error is not None and not self._is_broken:
+            self._is_broken = True
+            yield News(now, "error", f"the run ends: {trader.error}", {"kind": type(trader.error).__name__}, True)
+        if trader.is_stopping and not self._is_stopping:
+            self._is_stopping = True
+            mode = StopMode.PROTECT if isinstance(trader.error, StrategyError) else session.on_stop
+            yield News(now, "stopping", f"winding down ({mode})", {"mode": str(mode)})
         engine = trader.engine
         if engine is None:
             return
@@ -173,7 +184,7 @@ class Monitor:
         elif what == "change":
             _, quantity, limit, stop = facts
             values = {"quantity": quantity, "limit_price": limit, "stop_price": stop}
-            told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items() if value)  # type: ignore[str-bytes-safe]
+            told = ", ".join(f"{name.replace('_', ' ')} {value:.10g}" for name, value in values.items() if value)
             yield News(ts, "change", f"change {order.id}: {told}", {"id": order.id, **values})
         elif what == "cancel":
             yield News(ts, "cancel", f"cancel {order.id}", {"id": order.id})
@@ -207,15 +218,16 @@ def _names(session: Session, now: Ns) -> Iterator[News]:
         yield News(now, "pin", f"instrument {arrow}, {left}", facts, is_warning=soon)
 
 
+def price_of(limit: float | None, stop: float | None) -> str:
+    """At which price, by the prices that an order has."""
+    if stop is not None:
+        return f"stop {stop:.10g}" + ("" if limit is None else f" limit {limit:.10g}")
+    return "at market" if limit is None else f"limit {limit:.10g}"
+
+
 def order_text(order: Order) -> str:
     """An order in a few words."""
-    price = "at market"
-    if order.stop_price is not None:
-        price = f"stop {order.stop_price:g}"
-        if order.limit_price is not None:
-            price += f" limit {order.limit_price:g}"
-    elif order.limit_price is not None:
-        price = f"limit {order.limit_price:g}"
+    price = price_of(order.limit_price, order.stop_price)
     role = "" if str(order.role) == "entry" else f" ({str(order.role).replace('_', ' ')})"
     where = f"{order.owner}, {order.account}"
     return f"{order.id}: {order.side.name.lower()} {order.quantity} {order.instrument} {price}{role}, {where}"
@@ -250,7 +262,7 @@ def _fill(engine: Engine, fill: Fill) -> News:
     side = "bought" if fill.side is Side.BUY else "sold"
     held = engine.ledger.account_position(fill.account, fill.instrument)
     text = (
-        f"fill {fill.order_id}: {side} {fill.quantity} {fill.instrument} at {fill.price:g}, "
+        f"fill {fill.order_id}: {side} {fill.quantity} {fill.instrument} at {fill.price:.10g}, "
         f"{order.filled} of {order.quantity}; position of this run {held:+d}"
     )
     facts = {
@@ -301,9 +313,3 @@ def open_pnl(engine: Engine, book: Book) -> float | None:
         return None
     low, high = sorted((quote.bid, quote.ask))
     return book.money(book.open_pnl(book.contract.to_ticks(low if book.position > 0 else high)))
-
-
-def money(value: float) -> str:
-    """Dollars and cents."""
-    cents = round(value, 2) + 0.0
-    return f"-${-cents:,.2f}" if cents < 0 else f"${cents:,.2f}"

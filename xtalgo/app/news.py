@@ -25,7 +25,7 @@ _LAST_WORDS: Final = 5.0
 
 @frozen
 class News:
-    """Something that happened. ``text`` is for people, empty where they need not be told; ``facts`` are for machines."""
+    """Something that happened. ``text`` is for people, empty where they need not know; ``facts`` are for machines."""
 
     ts: Ns
     event: str

@@ -26,7 +26,19 @@ from xtalgo.sim.result import Result
 if TYPE_CHECKING:  # it brings pyarrow along, which takes a third of a second to import
     from xtalgo.data.quotes import Recording
 
-__all__ = ["FILL_COLUMNS", "JSON_KEYS", "Played", "as_json", "show_before", "show_result", "strategy_line", "write_fills"]
+__all__ = [
+    "FILL_COLUMNS",
+    "JSON_KEYS",
+    "Played",
+    "as_json",
+    "limit_rows",
+    "model_rows",
+    "money",
+    "show_before",
+    "show_result",
+    "strategy_line",
+    "write_fills",
+]
 
 FILL_COLUMNS: Final = ("ts", "order_id", "instrument", "side", "quantity", "price", "fee")
 """Header of the CSV file of fills."""
@@ -86,40 +98,53 @@ def show_before(screen: Screen, played: Played) -> None:
 
 
 def _setting_rows(played: Played) -> list[Row]:
-    settings, replay = played.settings, played.settings.replay
-
-    def row(label: str, name: str, value: str) -> Row:
-        source = settings.sources.get(name)
-        return label, value + (f"  [{source}]" if source else "")
-
+    settings = played.settings
     rows = [("strategy", strategy_line(file, strategy, played.pins)) for file, strategy in played.strategies]
-    fills, limits = replay.fills, replay.limits
-    rows += [
-        row("entry latency", "entry_latency", f"{_duration(replay.latency.entry)} until an order is at the exchange"),
-        _seen_row(played)
-        or row("report latency", "report_latency", f"{_duration(replay.latency.report)} until a fill is seen"),
-        row("slippage", "slippage", f"{_count(fills.slippage, 'tick')} worse, market and stop orders"),
-        row("commission", "commission", _commission(played)),
-        row("limit orders", "touch", f"fill when {'touched' if fills.touch else 'traded through'}"),
-        row("stop orders", "stop_trigger", f"triggered by {_STOP_TRIGGERS[fills.stop_trigger]}"),
-        row("OCO orders", "oco", f"a partial fill {'cancels' if fills.oco == 'cancel' else 'shrinks'} the others"),
+    models = model_rows(settings, _commission(played))
+    if played.as_live:
+        seen = ("as live", "through the live client and a simulated server; fills are seen when polls find them")
+    else:
+        span = _duration(settings.replay.latency.report)
+        seen = _row(settings, "report latency", "report_latency", f"{span} until a fill is seen")
+    return rows + models[:1] + [seen] + models[1:] + limit_rows(settings, settings.replay.accounts)
+
+
+def _row(settings: Settings, label: str, name: str, value: str) -> Row:
+    """A setting with where it came from."""
+    source = settings.sources.get(name)
+    return label, value + (f"  [{source}]" if source else "")
+
+
+def model_rows(settings: Settings, commission: str) -> list[Row]:
+    """How orders fill, where it is us who fill them."""
+    replay, fills = settings.replay, settings.replay.fills
+    entry = f"{_duration(replay.latency.entry)} until an order is at the exchange"
+    partial = f"a partial fill {'cancels' if fills.oco == 'cancel' else 'shrinks'} the others"
+    return [
+        _row(settings, "entry latency", "entry_latency", entry),
+        _row(settings, "slippage", "slippage", f"{_count(fills.slippage, 'tick')} worse, market and stop orders"),
+        _row(settings, "commission", "commission", commission),
+        _row(settings, "limit orders", "touch", f"fill when {'touched' if fills.touch else 'traded through'}"),
+        _row(settings, "stop orders", "stop_trigger", f"triggered by {_STOP_TRIGGERS[fills.stop_trigger]}"),
+        _row(settings, "OCO orders", "oco", partial),
     ]
+
+
+def limit_rows(settings: Settings, accounts: Sequence[str]) -> list[Row]:
+    """Risk limits, accounts, and the file that settings came from."""
+    limits = settings.replay.limits
+    rows = []
     for item in attrs.fields(type(limits)):
         value = getattr(limits, item.name)
         if value is not None:
-            rows.append(row(item.name.replace("_", " "), item.name, _LIMITS.get(item.name, "{:,}").format(value)))
+            text = _LIMITS.get(item.name, "{:,}").format(value)
+            rows.append(_row(settings, item.name.replace("_", " "), item.name, text))
     if limits == type(limits)():
         rows.append(("risk limits", "none"))
-    rows.append(row("account" if len(replay.accounts) == 1 else "accounts", "accounts", ", ".join(replay.accounts)))
+    rows.append(_row(settings, "account" if len(accounts) == 1 else "accounts", "accounts", ", ".join(accounts)))
     if settings.file is not None:
         rows.append(("settings file", str(settings.file)))
     return rows
-
-
-def _seen_row(played: Played) -> Row | None:
-    if not played.as_live:
-        return None
-    return "as live", "through the live client and a simulated server; fills are seen when polls find them"
 
 
 _STOP_TRIGGERS = {
@@ -151,12 +176,12 @@ def strategy_line(file: str, strategy: Strategy, pins: Mapping[str, str]) -> str
 def _commission(played: Played) -> str:
     fees, contracts = played.settings.replay.fees, played.settings.contracts
     if fees.commission is not None:
-        return f"{_money(fees.commission)} a contract and side"
+        return f"{money(fees.commission)} a contract and side"
     roots: dict[str, Contract] = {}
     for name in sorted(set(played.pins.values()) or played.recording.table.instruments):
         contract = contracts.contract(name)
         roots.setdefault(contract.root, contract)
-    listing = ", ".join(f"{root} {_money(fees.per_contract(contract))}" for root, contract in roots.items())
+    listing = ", ".join(f"{root} {money(fees.per_contract(contract))}" for root, contract in roots.items())
     return f"{listing} a contract and side, assumed by root; --commission sets yours"
 
 
@@ -245,11 +270,11 @@ def _result_table(result: Result, seconds: float) -> Table:
         ("fills", f"{len(result.fills):,}", f"{sum(fill.quantity for fill in result.fills):,} contracts"),
         ("round trips", f"{len(result.round_trips):,}", "positions from flat to flat"),
         ("", "", ""),
-        ("realised P&L", _money(result.realized_pnl), "before fees"),
-        ("open P&L", _money(result.open_pnl), "before fees, at the price it could be closed at"),
-        ("fees", _money(result.fees), ""),
-        ("net P&L", _money(result.net_pnl), "realised and open P&L less fees"),
-        ("max drawdown", _money(result.max_drawdown), "of net P&L"),
+        ("realised P&L", money(result.realized_pnl), "before fees"),
+        ("open P&L", money(result.open_pnl), "before fees, at the price it could be closed at"),
+        ("fees", money(result.fees), ""),
+        ("net P&L", money(result.net_pnl), "realised and open P&L less fees"),
+        ("max drawdown", money(result.max_drawdown), "of net P&L"),
         ("", "", ""),
         ("Sharpe ratio", _ratio(result.sharpe), result.sharpe_sampling),
         ("profit factor", _ratio(result.profit_factor), "winning over losing round trips, after fees"),
@@ -335,7 +360,8 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return round(value, digits) + 0.0  # no minus in front of a zero
 
 
-def _money(value: float) -> str:
+def money(value: float) -> str:
+    """Dollars and cents."""
     cents = round(value, 2) + 0.0
     return f"-${-cents:,.2f}" if cents < 0 else f"${cents:,.2f}"
 

@@ -61,19 +61,20 @@ class CueFeed:
     """A recording that begins when the first instrument is wanted, so that no client misses its start."""
 
     def __init__(self, table: QuoteTable, contracts: ContractBook, now: Callable[[], Ns], speed: float) -> None:
-        self._make = lambda start: TableFeed(table, contracts, start=start, speed=speed)
-        self._now = now
-        self._feed: TableFeed = self._make(0)
+        self._table, self._contracts, self._now, self._speed = table, contracts, now, speed
+        self._feed = self._begin(0)
+        self.due: Ns = NEVER
+        """Stamp of the next frame; NEVER before it began, and when it is over."""
         self._began = False
 
-    @property
-    def due(self) -> Ns:
-        """Stamp of the next frame; NEVER before it began, and when it is over."""
-        return self._feed.due if self._began else NEVER
+    def _begin(self, start: Ns) -> TableFeed:
+        return TableFeed(self._table, self._contracts, start=start, speed=self._speed)
 
     def next(self) -> tuple[Ns, tuple[Quote, ...]]:
         """The next frame."""
-        return self._feed.next()
+        frame = self._feed.next()
+        self.due = self._feed.due
+        return frame
 
     def knows(self, text: str) -> str | None:
         """The recording's instrument that ``text`` means."""
@@ -82,7 +83,8 @@ class CueFeed:
     def want(self, name: str) -> None:
         """Begin, if it has not begun."""
         if not self._began:
-            self._feed, self._began = self._make(self._now()), True
+            self._feed, self._began = self._begin(self._now()), True
+            self.due = self._feed.due
 
 
 @frozen
@@ -230,7 +232,9 @@ def _faults(request: ServeRequest) -> Faults:
 
 async def _serve(plan: _Plan) -> None:
     host = plan.host(WallClock())
-    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if sys.platform == "win32" else [])]
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if (ctrl_break := getattr(signal, "SIGBREAK", None)) is not None:  # Windows
+        wanted.append(ctrl_break)
     with trio.open_signal_receiver(*wanted) as received:
         async with trio.open_nursery() as nursery:
             await nursery.start(host.run)

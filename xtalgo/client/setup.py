@@ -89,6 +89,8 @@ class Setup:
             return True
         if name is None:
             raise ConfigError(f"the venue did not say which accounts there are: {settled.text}")
+        if settled.end is End.REFUSED:
+            raise ConfigError(f"the venue does not know the instrument {name!r}: {settled.text}")
         if self.contracts.parse(name).year is None:
             raise ConfigError(
                 f"{name!r} could not be resolved to a contract: {settled.text}; give a dated name such as 'ES 12-26'"

@@ -177,10 +177,11 @@ class LockstepHost(Host):
             self._sessions.pop(session.number, None)
             if session is self._client:
                 self._take(session)
-                self._leave(session)
+                self.server.disconnect(session.number, self.now)
+                self._alone()
 
-    def _leave(self, session: Session) -> None:
-        self.server.disconnect(session.number, self.now)
+    def _alone(self) -> None:
+        """The connection is over: the next one counts from here."""
         self._client = None
         self._redial = self.now + REDIAL
 
@@ -190,7 +191,8 @@ class LockstepHost(Host):
         """The client has dealt with everything so far: go on until it has something to deal with."""
         self._take(session)
         if answer.redial:
-            self._leave(session)
+            self.server.disconnect(session.number, self.now)
+            self._alone()
             self._sessions.pop(session.number, None)
             session.put(Close(session.number, 1000, "redial"))
             return
@@ -216,7 +218,7 @@ class LockstepHost(Host):
         client = self._client
         self._hand_out(outputs, self.now)
         if client is not None and client.is_over:
-            self._leave(client)
+            self._alone()
         return client is not None and any(getattr(output, "connection", None) == client.number for output in outputs)
 
     def _go_on(self, due: Ns) -> None:
@@ -236,7 +238,7 @@ class LockstepHost(Host):
             return
         client.put(Send(client.number, _encode(Mark(_KIND, self.now, self.is_over)).decode()))
         if self.is_over:
-            self._leave(client)
+            self._alone()
             self._sessions.pop(client.number, None)
             client.put(Close(client.number, 1000, ""))
 

@@ -51,17 +51,17 @@ class StopMode(enum.StrEnum):
 class Left:
     """What remains at the venue when a run has ended, by its own word: positions and working orders by account.
 
-    ``positions`` is None where the venue did not say.
+    Either is None where the venue did not say.
     """
 
     account: str
     positions: dict[str, int] | None
-    orders: tuple[str, ...] = ()
+    orders: tuple[str, ...] | None = None
 
     @property
     def is_flat(self) -> bool:
         """Whether the venue said that nothing is held and nothing works."""
-        return self.positions is not None and not self.positions and not self.orders
+        return self.positions == {} and self.orders == ()
 
 
 @frozen
@@ -120,6 +120,8 @@ class Session:
     _stop_asked: trio.Event = field(init=False, factory=trio.Event)
     _progress: trio.Event = field(init=False, factory=trio.Event)
     _error: Exception | None = field(init=False, default=None)
+    _looked: bool = field(init=False, default=False)
+    """Whether the venue answered the last look at what is left."""
 
     def __attrs_post_init__(self) -> None:
         self.link = Link(self.dial, self, self.clock, self.redial)
@@ -298,6 +300,7 @@ class Session:
         self._carry(now)
         with trio.move_on_after(LAST_LOOK):
             await self._settled()
+            self._looked = True
         await self.link.close()
         self._scope.cancel()
 
@@ -309,18 +312,19 @@ class Session:
             await self._progress.wait()
 
     async def _what_is_left(self) -> tuple[Left, ...]:
-        """By the last lists, or over the other road where those were not answered."""
+        """By the lists of the last look, or over the other road where those were not answered."""
         engine, left = self.trader.engine, []
         for account in self.trader.setup.accounts:
             liaison = None if engine is None else engine.liaison
-            held = orders = None
-            if liaison is not None and not liaison.planner.is_open(account):
-                held, orders = liaison.positions.get(account), liaison.working.get(account)
-            if held is None and self.ask_positions is not None and self.started is not None:
+            held = working = None
+            if liaison is not None and self._looked:
+                held = liaison.positions.get(account)
+                if (rows := liaison.working.get(account)) is not None:
+                    working = tuple(_told(row) for row in rows)
+            elif self.ask_positions is not None and self.started is not None:
                 with trio.move_on_after(LAST_LOOK), suppress(Exception):
-                    rows = await self.ask_positions(account)
-                    held = {row.instrument: row.quantity for row in rows if row.quantity}
-            working = tuple(_told(row) for row in orders or ())
+                    found = await self.ask_positions(account)
+                    held = {row.instrument: row.quantity for row in found if row.quantity}
             left.append(Left(account, held, working))
         return tuple(left)
 

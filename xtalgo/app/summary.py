@@ -1,0 +1,224 @@
+"""The end of a live run in figures: what it did, by its own books, and what is left, by the venue's word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+import trio
+from attrs import define, field, frozen
+
+from xtalgo.app.console import Row, Screen
+from xtalgo.app.monitor import open_pnl, order_text, price_of
+from xtalgo.app.report import money
+from xtalgo.engine.engine import Engine
+from xtalgo.engine.ledger import MICRO
+from xtalgo.live.link import LinkState
+from xtalgo.live.session import Session
+from xtalgo.model.reports import OrderReport, PositionReport
+from xtalgo.model.types import SECOND_NS, Ns, OrderStatus
+
+__all__ = ["AskPositions", "Remains", "Witness", "figures", "show_figures"]
+
+AskPositions: TypeAlias = Callable[[str], Awaitable[Sequence[PositionReport]]]
+"""Positions of an account over another road than the link."""
+
+_WITHIN: Final = 6.0
+"""Seconds for that road."""
+
+_UNSENT: Final = (OrderStatus.DRAFT, OrderStatus.DENIED)
+_FEW: Final = 12
+
+
+@frozen
+class Remains:
+    """What an account holds and what works in it when a run is over, whoever did it. None: the venue was not heard."""
+
+    account: str
+    positions: dict[str, int] | None = None
+    orders: tuple[str, ...] | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the venue said that nothing is held and nothing works."""
+        return self.positions == {} and self.orders == ()
+
+    def __str__(self) -> str:
+        if self.positions is None and self.orders is None:
+            return "not known: the venue could not be asked; look into NinjaTrader"
+        held = "positions not known"
+        if self.positions is not None:
+            held = ", ".join(f"{name} {count:+d}" for name, count in self.positions.items()) or "no position"
+        if self.orders is None:
+            return f"{held}; whether orders work is not known: look into NinjaTrader"
+        return f"flat: {held}, no working order" if self.is_flat else f"{held}; {len(self.orders)} working orders"
+
+
+@define(eq=False)
+class Witness:
+    """Remembers the venue's lists of positions and orders of a run that is stopping, while the link stands.
+
+    Lists count only if nothing was under way when they were taken: what was asked and never answered proves nothing,
+    and an earlier answer is an answer to another question.
+    """
+
+    _seen: dict[str, Remains] = field(factory=dict)
+
+    def look(self, session: Session) -> None:
+        """After an input."""
+        trader = session.trader
+        if not trader.is_stopping or session.link.state is not LinkState.UP:
+            return
+        liaison = None if trader.engine is None else trader.engine.liaison
+        if liaison is None:
+            return
+        for account in trader.setup.accounts:
+            held, working = liaison.positions.get(account), liaison.working.get(account)
+            if liaison.planner.is_open(account) or held is None or working is None:
+                self._seen.pop(account, None)
+            else:
+                self._seen[account] = Remains(account, dict(held), tuple(map(_told, working)))
+
+    async def remains(self, session: Session, ask: AskPositions | None) -> tuple[Remains, ...]:
+        """By the last lists; over the other road, positions alone, where they did not come."""
+        found = []
+        setup = session.trader.setup
+        for account in setup.accounts or setup.wanted_accounts:
+            seen = self._seen.get(account)
+            if seen is None:
+                seen = Remains(account)
+                if ask is not None and session.started is not None:
+                    with trio.move_on_after(_WITHIN), suppress(Exception):
+                        rows = await ask(account)
+                        seen = Remains(account, {row.instrument: row.quantity for row in rows if row.quantity})
+            found.append(seen)
+        return tuple(found)
+
+
+def _told(row: OrderReport) -> str:
+    side = "?" if row.side is None else row.side.name.lower()
+    price = price_of(row.limit_price, row.stop_price)
+    return f"{row.order_id}: {side} {row.quantity} {row.instrument or '?'} {price}"
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def figures(session: Session, remains: Sequence[Remains], now: Ns, how: str) -> dict[str, Any]:
+    """Everything that is said at the end, for machines; ``how`` says how the run ended."""
+    trader, link = session.trader, session.link
+    engine, health = trader.engine, trader.health
+    orders = [] if engine is None else list(engine.blotter.orders.values())
+    fills = [] if engine is None else engine.blotter.fills
+    books = [] if engine is None else list(_books(engine))
+    return {
+        "ended": how,
+        "began": session.started is not None,
+        "seconds": 0.0 if session.started is None else round((now - session.started) / SECOND_NS, 3),
+        "quotes": health.quotes,
+        "orders": sum(order.status not in _UNSENT for order in orders),
+        "statuses": dict(Counter(str(order.status) for order in orders).most_common()),
+        "open_orders": [order_text(order) for order in orders if order.is_open],
+        "fills": len(fills),
+        "contracts": sum(fill.quantity for fill in fills),
+        "realized_pnl": round(sum(book["realized_pnl"] for book in books), 2),
+        "open_pnl": _sum(book["open_pnl"] for book in books),
+        "fees": round(sum(book["fees"] for book in books), 2),
+        "net_pnl": _sum(book["net_pnl"] for book in books),
+        "books": books,
+        "left": [
+            {
+                "account": left.account,
+                "flat": left.is_flat if left.positions is not None and left.orders is not None else None,
+                "positions": left.positions,
+                "orders": None if left.orders is None else list(left.orders),
+            }
+            for left in remains
+        ],
+        "drops": link.drops,
+        "attempts": link.attempts,
+        "rpcs": trader.queue.sent,
+        "longest_token_wait": round(trader.queue.longest_wait / SECOND_NS, 3),
+        "refusals": health.refusals,
+        "doubts": health.doubts,
+        "denials": {} if engine is None else {str(reason): count for reason, count in engine.denials.items()},
+        "silences": health.silences,
+        "bad_rows": health.faults + health.unknown,
+        "anomalies": 0 if engine is None else len(engine.blotter.anomalies),
+    }
+
+
+def _books(engine: Engine) -> Iterator[dict[str, Any]]:
+    for (owner, account, instrument), book in engine.ledger.books.items():
+        if not book.position and not book.realized and not book.fees:
+            continue
+        gross, fees, marked = book.money(book.realized), book.fees / MICRO, open_pnl(engine, book)
+        yield {
+            "strategy": owner,
+            "account": account,
+            "instrument": instrument,
+            "position": book.position,
+            "average_price": book.average_price,
+            "realized_pnl": round(gross, 2) + 0.0,
+            "open_pnl": None if marked is None else round(marked, 2) + 0.0,
+            "fees": round(fees, 2),
+            "net_pnl": None if marked is None else round(gross + marked - fees, 2) + 0.0,
+        }
+
+
+def _sum(values: Iterator[float | None]) -> float | None:
+    listed = list(values)
+    return None if None in listed else round(sum(value for value in listed if value is not None), 2) + 0.0
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+
+def show_figures(screen: Screen, found: dict[str, Any], remains: Sequence[Remains], about: str) -> None:
+    """The figures as labelled rows; ``about`` says what was traded against."""
+    screen.text("")
+    screen.section(f"Summary: {about}", list(_rows(found)))
+    rows: list[Row] = []
+    for left in remains:
+        rows.append((left.account, str(left)))
+        rows += [("", order) for order in (left.orders or ())[:_FEW]]
+    screen.section("Left at the venue, whoever did it", rows)
+    if found["began"] and not all(left.is_flat for left in remains):
+        screen.text("Not flat, or not known to be: see to what is listed above.", "bold yellow")
+
+
+def _rows(found: dict[str, Any]) -> Iterator[Row]:
+    yield "ended", found["ended"]
+    minutes, seconds = divmod(round(found["seconds"]), 60)
+    yield "duration", f"{minutes} min {seconds:02d} s" if found["began"] else "the strategies never began"
+    yield "quotes", f"{found['quotes']:,}"
+    states = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found["statuses"].items())
+    yield "orders", f"{found['orders']:,}" + (f" sent ({states})" if states else "")
+    yield "fills", f"{found['fills']:,} of {found['contracts']:,} contracts in all"
+    for book in found["books"]:
+        held = "flat" if not book["position"] else f"{book['position']:+d} at {book['average_price']:,.10g}"
+        marked = "" if not book["position"] else f", open {_money(book['open_pnl'])}"
+        yield (
+            f"{book['instrument']}",
+            f"{book['strategy']} in {book['account']}: {held}; realised {money(book['realized_pnl'])}{marked}, "
+            f"fees {money(book['fees'])}, net {_money(book['net_pnl'])}",
+        )
+    yield (
+        "P&L of this run",
+        f"net {_money(found['net_pnl'])}: realised {money(found['realized_pnl'])}, open {_money(found['open_pnl'])}, "
+        f"fees {money(found['fees'])}",
+    )
+    for order in found["open_orders"][:_FEW]:
+        yield "open order", order
+    yield "link", f"{found['drops']} drops, {found['attempts']} dials, {found['silences']} silences"
+    yield "requests", f"{found['rpcs']:,} sent; longest wait for a token {found['longest_token_wait']:.2f} s"
+    denials = ", ".join(f"{count:,} {reason}" for reason, count in found["denials"].items()) or "none"
+    yield "denied by us", denials
+    yield "refused for rate", f"{found['refusals']:,}; outcomes in doubt {found['doubts']:,}"
+    yield "anomalies", f"{found['anomalies']:,}; rows and frames of no use {found['bad_rows']:,}"
+
+
+def _money(value: float | None) -> str:
+    return "not known (no quote)" if value is None else money(value)
