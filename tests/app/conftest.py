@@ -13,8 +13,9 @@ from xtalgo.app.cli import main
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, and no settings from the environment."""
     for name in list(os.environ):
-        if name.startswith("XTALGO_"):
+        if name.startswith(("XTALGO_", "XTRADE_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".state"))
     for name in ("FORCE_COLOR", "COLUMNS", "PYTHONIOENCODING"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

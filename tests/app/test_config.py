@@ -65,6 +65,12 @@ max_orders_per_minute = 4
 price_collar = 5
 daily_loss = 600
 
+[live]
+url = "wss://example.org/ws"
+token_file = "token.txt"
+on_stop = "Flatten"
+seed = 3
+
 [instruments.FOO]
 tick_size = 0.1
 point_value = 10
@@ -87,6 +93,9 @@ def test_the_file_reaches_every_setting(folder: Path) -> None:
     assert (limits.max_order_quantity, limits.max_position, limits.max_open_orders) == (1, 2, 3)
     assert (limits.max_orders_per_minute, limits.price_collar, limits.daily_loss) == (4, 5, 600)
     assert replay.accounts == ("Sim101", "Sim102")
+    live = settings.live
+    assert (live.url, live.token_file, live.on_stop) == ("wss://example.org/ws", Path("token.txt"), "flatten")
+    assert live.seed == 3
     assert settings.contracts.contract("FOO 06-26").tick_size == 0.1
     assert settings.contracts.contract("EURUSD").to_price(1) == 1e-5
     assert settings.file == Path(path.name)
@@ -159,6 +168,11 @@ def test_accounts_and_the_file_can_come_from_the_environment(folder: Path) -> No
         ("[instruments.FOO]\ntick_size = 0\npoint_value = 1", "[instruments.FOO] tick_size: expected a number above 0"),
         ("[instruments.FOO]\ntick = 1", "[instruments.FOO] has no setting 'tick' (did you mean 'tick_size'?)"),
         ("[replay\n", "xtalgo.toml: not valid TOML: "),
+        ("[live]\non_stop = 'flat'", "[live] on_stop: expected one of protect, cancel, flatten, not 'flat'"),
+        ("[live]\nurl = ''", "[live] url: expected an address such as wss://host/path, not ''"),
+        ("[live]\nseed = -1", "[live] seed: expected a whole number from 0, not -1"),
+        ("[live]\ntoken = 'x'", "[live] has no setting 'token'"),
+        ("on_stop = 'cancel'", "unknown key 'on_stop'; it belongs in [live]"),
     ],
 )
 def test_a_bad_file_is_told_by_file_and_key(folder: Path, text: str, expected: str) -> None:

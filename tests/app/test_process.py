@@ -20,7 +20,7 @@ from xtalgo.app import cli
 FLAGS = """
 --entry-latency --report-latency --slippage --commission --ideal --touch --stop-trigger --oco --max-order-quantity
 --max-position --max-open-orders --max-orders-per-minute --price-collar --daily-loss --account --strategy --param
---replay --sort --json --fills --config
+--replay --as-live --demo --paper --live --url --token-file --for --on-stop --seed --sort --json --fills --config
 """
 
 

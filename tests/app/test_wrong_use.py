@@ -11,10 +11,7 @@ from app.support import BUYER, MOMO, RAISER, Xtalgo, quotes_text, write
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (
-            ["run", "buyer.py"],
-            "live trading comes in a later version; give recorded quotes to replay: xtalgo run buyer.py",
-        ),
+        (["run", "--replay", "buyer.py"], "--replay needs recorded quotes, not only a strategy file"),
         (["run"], "no strategy file given; for example: xtalgo run strategies/momo.py --replay backtest_data"),
         (["run", "--replay", "es.csv"], "no strategy file given"),
         (["buyer.py", "--replay", "es.csv"], "give a command first: xtalgo run buyer.py --replay"),

@@ -46,7 +46,7 @@ QUIET = 66
 
 
 class Script(Strategy):
-    """Does what its steps say: ``(verb, size, account)`` by row, None for nothing."""
+    """Does what its steps say: ``(verb, size, account)`` by second, None for nothing."""
 
     instrument: Instrument = ES
     steps: Any = Factory(list)
@@ -54,12 +54,11 @@ class Script(Strategy):
 
     def on_start(self) -> None:
         self.entries: list[Order] = []
-        self.row = -1
 
     def on_quote(self, quote: Quote) -> None:
-        self.row += 1
-        if self.row < len(self.steps) and self.steps[self.row]:
-            verb, size, account = self.steps[self.row]
+        row = (quote.ts - START) // SECOND
+        if row < len(self.steps) and self.steps[row]:
+            verb, size, account = self.steps[row]
             getattr(self, f"do_{verb}")(quote, size, self.accounts[account % len(self.accounts)])
 
     def _enter(self, size: int, account: str, **how: Any) -> Order:
@@ -251,8 +250,8 @@ def _faults(dice: random.Random, seed: int, busy: int) -> dict[str, Any]:
 
 
 def _quotes(dice: random.Random, busy: int, instruments: tuple[str, ...], sizes: int | None) -> QuoteTable:
-    """One quote a second of each instrument; in the calm one in three seconds, at a price that stands."""
-    stamps = [row * SECOND for row in range(busy)] + [(busy + 3 * row) * SECOND for row in range(2 * QUIET // 3 + 1)]
+    """One quote a second of each instrument, fewer once all is done; in the calm the price stands."""
+    stamps = [row * SECOND for row in (*range(busy + 25), *range(busy + 25, busy + 2 * QUIET, 3))]
     prices = [4800.0, 25000.0]
     rows: list[tuple[int, int, float]] = []
     for number, stamp in enumerate(stamps):
@@ -280,7 +279,7 @@ def live(seed: int) -> Life:
     dice = random.Random(seed)
     life = Life(seed)
     busy = dice.choice([12, 25, 40])
-    density = dice.choice([0.15, 0.3, 0.7])
+    density = dice.choice([0.2, 0.5, 0.9])
     accounts = ("Sim101", "Sim102") if dice.random() < 0.2 else ("Sim101",)
     strategies: list[Strategy] = [Script(steps=_steps(dice, busy, density))]
     if dice.random() < 0.2:

@@ -194,12 +194,8 @@ async def _write(client: Client, text: str) -> None:
 
 async def test_a_body_of_5_mb_is_refused() -> None:
     async with served() as address, http(address) as rest:
-        try:
-            got = await rest.post("/v1/api/accounts/Sim101/orders/place", content=b" " * 5_000_000)
-        except httpx.WriteError:
-            pass  # it was told before it was through
-        else:
-            assert got.status_code == 413
+        got = await rest.post("/v1/api/accounts/Sim101/orders/place", content=b" " * 5_000_000)
+        assert got.status_code == 413
         assert (await rest.get("/v1/api/accounts")).status_code == 200
 
 
@@ -274,7 +270,7 @@ async def test_addresses_that_cannot_be_listened_at() -> None:
         await serve(host, bind="192.0.2.1", port=0)
     with pytest.raises(ConfigError, match="no address to listen at"):
         await serve(host, bind="no such name.invalid", port=0)
-    with pytest.raises(ConfigError, match="can't listen at"):
+    with pytest.raises(ConfigError, match="a port is a whole number"):
         await serve(host, port=99_999)
 
 

@@ -15,10 +15,11 @@ from xtalgo.app.monitor import open_pnl, order_text, price_of
 from xtalgo.app.report import money
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.ledger import MICRO
+from xtalgo.engine.orders import Order
 from xtalgo.live.link import LinkState
 from xtalgo.live.session import Session
 from xtalgo.model.reports import OrderReport, PositionReport
-from xtalgo.model.types import SECOND_NS, Ns, OrderStatus
+from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, Trigger
 
 __all__ = ["AskPositions", "Remains", "Witness", "figures", "show_figures"]
 
@@ -28,7 +29,9 @@ AskPositions: TypeAlias = Callable[[str], Awaitable[Sequence[PositionReport]]]
 _WITHIN: Final = 6.0
 """Seconds for that road."""
 
-_UNSENT: Final = (OrderStatus.DRAFT, OrderStatus.DENIED)
+_UNSENT: Final = ("draft", "denied", "not sent")
+_LOCAL: Final = (Trigger.DROP, Trigger.STALE, Trigger.UNSENT)
+"""What ended an order that the venue never saw."""
 _FEW: Final = 12
 
 
@@ -47,12 +50,12 @@ class Remains:
 
     def __str__(self) -> str:
         if self.positions is None and self.orders is None:
-            return "not known: the venue could not be asked; look into NinjaTrader"
+            return "not known: the venue could not be asked; look there yourself"
         held = "positions not known"
         if self.positions is not None:
             held = ", ".join(f"{name} {count:+d}" for name, count in self.positions.items()) or "no position"
         if self.orders is None:
-            return f"{held}; whether orders work is not known: look into NinjaTrader"
+            return f"{held}; whether orders work is not known: look there yourself"
         return f"flat: {held}, no working order" if self.is_flat else f"{held}; {len(self.orders)} working orders"
 
 
@@ -113,13 +116,14 @@ def figures(session: Session, remains: Sequence[Remains], now: Ns, how: str) -> 
     orders = [] if engine is None else list(engine.blotter.orders.values())
     fills = [] if engine is None else engine.blotter.fills
     books = [] if engine is None else list(_books(engine))
+    states = Counter(map(_state, orders))
     return {
         "ended": how,
         "began": session.started is not None,
         "seconds": 0.0 if session.started is None else round((now - session.started) / SECOND_NS, 3),
         "quotes": health.quotes,
-        "orders": sum(order.status not in _UNSENT for order in orders),
-        "statuses": dict(Counter(str(order.status) for order in orders).most_common()),
+        "orders": sum(count for state, count in states.items() if state not in _UNSENT),
+        "statuses": dict(states.most_common()),
         "open_orders": [order_text(order) for order in orders if order.is_open],
         "fills": len(fills),
         "contracts": sum(fill.quantity for fill in fills),
@@ -148,6 +152,13 @@ def figures(session: Session, remains: Sequence[Remains], now: Ns, how: str) -> 
         "bad_rows": health.faults + health.unknown,
         "anomalies": 0 if engine is None else len(engine.blotter.anomalies),
     }
+
+
+def _state(order: Order) -> str:
+    """How an order ended, or stands; one that the venue never saw was not cancelled."""
+    if order.status is OrderStatus.CANCELLED and order.evidence in _LOCAL:
+        return "not sent"
+    return str(order.status).replace("_", " ")
 
 
 def _books(engine: Engine) -> Iterator[dict[str, Any]]:
@@ -180,23 +191,30 @@ def show_figures(screen: Screen, found: dict[str, Any], remains: Sequence[Remain
     """The figures as labelled rows; ``about`` says what was traded against."""
     screen.text("")
     screen.section(f"Summary: {about}", list(_rows(found)))
+    if not found["began"]:
+        return  # it sent no order, so there is nothing of its own to see to
     rows: list[Row] = []
     for left in remains:
         rows.append((left.account, str(left)))
         rows += [("", order) for order in (left.orders or ())[:_FEW]]
-    screen.section("Left at the venue, whoever did it", rows)
-    if found["began"] and not all(left.is_flat for left in remains):
+    screen.section("Left in the accounts, whoever did it", rows)
+    if not all(left.is_flat for left in remains):
         screen.text("Not flat, or not known to be: see to what is listed above.", "bold yellow")
 
 
 def _rows(found: dict[str, Any]) -> Iterator[Row]:
     yield "ended", found["ended"]
+    link = f"{found['drops']} drops, {found['attempts']} dials, {found['silences']} silences"
+    if not found["began"]:
+        yield "strategies", "never began; no order was sent"
+        yield "link", link
+        return
     minutes, seconds = divmod(round(found["seconds"]), 60)
-    yield "duration", f"{minutes} min {seconds:02d} s" if found["began"] else "the strategies never began"
+    yield "duration", f"{minutes} min {seconds:02d} s"
     yield "quotes", f"{found['quotes']:,}"
-    states = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found["statuses"].items())
-    yield "orders", f"{found['orders']:,}" + (f" sent ({states})" if states else "")
-    yield "fills", f"{found['fills']:,} of {found['contracts']:,} contracts in all"
+    states = "; ".join(f"{count:,} {state}" for state, count in found["statuses"].items())
+    yield "orders", f"{found['orders']:,} sent" + (f": {states}" if states else "")
+    yield "fills", f"{found['fills']:,}, together {found['contracts']:,} contracts"
     for book in found["books"]:
         held = "flat" if not book["position"] else f"{book['position']:+d} at {book['average_price']:,.10g}"
         marked = "" if not book["position"] else f", open {_money(book['open_pnl'])}"
@@ -212,7 +230,7 @@ def _rows(found: dict[str, Any]) -> Iterator[Row]:
     )
     for order in found["open_orders"][:_FEW]:
         yield "open order", order
-    yield "link", f"{found['drops']} drops, {found['attempts']} dials, {found['silences']} silences"
+    yield "link", link
     yield "requests", f"{found['rpcs']:,} sent; longest wait for a token {found['longest_token_wait']:.2f} s"
     denials = ", ".join(f"{count:,} {reason}" for reason, count in found["denials"].items()) or "none"
     yield "denied by us", denials

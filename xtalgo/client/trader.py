@@ -221,9 +221,15 @@ class Trader:
             self.advance(now)
         self.health.frames += 1
         message = parse_server(text)
+        if type(message) is MarketData:  # most frames by far, and mostly nothing follows from them
+            if self._market(message, now):
+                self._done(now)
+            else:
+                self._last = max(self._last, now)
+                if self.engine is not None and self.engine.due < self.due:
+                    self.due = self.engine.due
+            return
         match message:
-            case MarketData():
-                self._market(message, now)
             case RpcReply() | RpcError():
                 self._reply(message, now)
             case PnlUpdate():
@@ -244,18 +250,21 @@ class Trader:
                 pass
         self._done(now)
 
-    def _market(self, message: MarketData, now: Ns) -> None:
+    def _market(self, message: MarketData, now: Ns) -> bool:
+        """Feed quotes to the engine; whether anything followed from them."""
         if message.faults:
             self.health.faults += len(message.faults)
             self._notice(now, "bad quote", f"quotes left out: {'; '.join(message.faults)}")
-        if self.engine is None or not self.is_running:
-            return
+        engine = self.engine
+        if engine is None or not self.is_running:
+            return False
         quotes = []
+        names, series = self._names, engine.feeds.series
         for row in message.quotes:
-            name = self._names.get(row.instrument)
-            if name is None and row.instrument not in self._names:
-                name = self._names[row.instrument] = self._name(row.instrument)
-            if name is None or name not in self.engine.feeds.series:
+            name = names.get(row.instrument)
+            if name is None and row.instrument not in names:
+                name = names[row.instrument] = self._name(row.instrument)
+            if name is None or name not in series:
                 continue
             if row.bid is None or row.ask is None:
                 self.health.faults += 1
@@ -263,22 +272,27 @@ class Trader:
                 continue
             quotes.append(Quote(now, name, row.bid, row.ask, row.last, row.volume))
         if not quotes:
-            return
+            return False
+        acted = False
         self.health.quotes += len(quotes)
         if self.silence.data(now):
-            self.engine.silence("")
+            acted = True
+            engine.silence("")
             self._notice(now, "fresh", "quotes are back", warning=False)
         if self.before_quotes is not None:
             self.before_quotes(quotes, now)
         todo = iter(quotes)
         while length_hint(todo):
             try:
-                commands = self.engine.feed(todo)
+                commands = engine.feed(todo)
             except StrategyError as error:
+                acted = True
                 self._fail(error, now)
                 continue
             if commands:
+                acted = True
                 self._send(commands, now)
+        return acted or len(series) > len(self.streams.instruments)
 
     def _name(self, told: str) -> str | None:
         """The canonical name behind a name on the wire; None where it stands for nothing here."""

@@ -6,7 +6,7 @@ from xtalgo.engine.engine import Engine
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import TradingState
 from xtalgo.model.commands import Command
-from xtalgo.model.types import Ns, OrderStatus, Role
+from xtalgo.model.types import Ns, OrderStatus, OrderType, Role
 
 __all__ = ["is_closing", "unsettled", "wind_down"]
 
@@ -38,11 +38,20 @@ def wind_down(engine: Engine, mode: str, now: Ns) -> list[Command]:
 
 
 def unsettled(engine: Engine) -> list[Order]:
-    """Orders whose end, or whose cancel, is still to be seen; empty once ``wind_down`` has come through."""
+    """Orders whose end, or whose cancel, is still to be seen; empty once ``wind_down`` has come through.
+
+    A market order is among them: it may fill at any moment, whatever it is for.
+    """
     return [
         order
         for order in engine.blotter.orders.values()
-        if order.is_open and (order.pending_cancel or order.status in _AWAITED or order.role is Role.CLOSE)
+        if order.is_open
+        and (
+            order.pending_cancel
+            or order.status in _AWAITED
+            or order.role is Role.CLOSE
+            or order.type is OrderType.MARKET
+        )
     ]
 
 

@@ -165,11 +165,17 @@ class Evidence:
             case.cancelling = True
 
     def refused(self, event: Refused) -> Iterator[Finding]:
-        """It was turned down. That an order is gone is no word on how it ended: that is asked for."""
+        """It was turned down. That an order is gone is no word on how it ended: that is asked for.
+
+        A change of it counts as under way until then: the next one would be refused, too, and go round in circles.
+        """
         case = self._settle(event.command, event.ts)
         if event.gone and case is not None:
             case.hinted = event.ts
             self.lacking.add(event.command.account)
+            if isinstance(event.command, ChangeOrder):
+                self._expect(case, event.command, doubt=True)
+                return
         yield self._undone(event.command, event.ts, Trigger.REJECT, event.reason)
 
     def not_sent(self, event: NotSent) -> Iterator[Finding]:

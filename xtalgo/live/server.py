@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -36,6 +37,10 @@ __all__ = ["Address", "application", "is_loopback", "serve"]
 
 _STREAM: Final[ContextVar[trio.SocketStream | None]] = ContextVar("stream", default=None)
 """The stream under the connection that a task of hypercorn's works for."""
+
+
+_MOST_PASSED: Final = 32 * MOST_FRAME
+"""Bytes of a body that are read past, so that a client hears why it is refused: most don't look before they are done."""
 
 
 @frozen
@@ -151,11 +156,15 @@ class _Api:
     async def _body(request: Request) -> bytes | None:
         """The body; None for one that is too long."""
         body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_FRAME:
-                return None
-        return bytes(body)
+        size = 0
+        async with aclosing(request.stream()) as parts:
+            async for part in parts:
+                size += len(part)
+                if size <= MOST_FRAME:
+                    body += part
+                elif size > _MOST_PASSED:
+                    break
+        return bytes(body) if size <= MOST_FRAME else None
 
 
 @define(eq=False)
@@ -241,11 +250,13 @@ async def serve(
 
 async def _listen(bind: str, port: int) -> list[trio.SocketListener]:
     where = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
+    if not 0 <= port <= 65_535:  # the system would take it modulo 65 536
+        raise ConfigError(f"can't listen at {where}: a port is a whole number from 0, which picks a free one, to 65535")
     try:
         listeners = await trio.open_tcp_listeners(port, host=bind)
     except socket.gaierror as error:
         raise ConfigError(f"{bind!r} is no address to listen at: {error.strerror or error}") from None
-    except (OSError, OverflowError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(_why_not(error, where)) from None
     if port == 0:  # each of several would get a port of its own
         for listener in listeners[1:]:
@@ -254,11 +265,9 @@ async def _listen(bind: str, port: int) -> list[trio.SocketListener]:
     return listeners
 
 
-def _why_not(error: Exception, where: str) -> str:
-    if isinstance(error, OSError):
-        if error.errno == errno.EADDRINUSE:
-            return f"{where} is in use: end what listens there, or choose another port (0 picks a free one)"
-        if error.errno == errno.EADDRNOTAVAIL:
-            return f"{where}: this machine has no such address; 127.0.0.1 is for this machine alone"
-        return f"can't listen at {where}: {error.strerror or error}"
-    return f"can't listen at {where}: {error}"
+def _why_not(error: OSError, where: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use: end what listens there, or choose another port (0 picks a free one)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address; 127.0.0.1 is for this machine alone"
+    return f"can't listen at {where}: {error.strerror or error}"
