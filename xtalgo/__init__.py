@@ -12,7 +12,7 @@ from xtalgo.engine.series import Columns, QuoteTable, Window
 from xtalgo.engine.strategy import SignalStrategy, Strategy
 from xtalgo.engine.timers import Timer
 from xtalgo.model.errors import ConfigError, DataError, StrategyError, XtalgoError
-from xtalgo.model.events import AccountPnl, Bar, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.events import AccountPnl, Bar, External, Fill, LinkDown, LinkUp, Quote
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Instrument, Ns, OrderStatus, OrderType, Role, Side, TimeInForce
 from xtalgo.sim.fills import Fees, FillModel, Latency
@@ -33,6 +33,7 @@ __all__ = [
     "DataError",
     "DenyReason",
     "Ema",
+    "External",
     "Fees",
     "Fill",
     "FillModel",

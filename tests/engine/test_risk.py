@@ -202,7 +202,7 @@ def test_every_reason_of_the_gate_is_given() -> None:
         DenyReason.HALTED: RiskLimits(),
     }
     others = {DenyReason.CLOSING, DenyReason.LINK_DOWN, DenyReason.RECONCILING}
-    others |= {DenyReason.STALE_QUOTES, DenyReason.IN_DOUBT}
+    others |= {DenyReason.STALE_QUOTES, DenyReason.IN_DOUBT, DenyReason.EXTERNAL}
     assert set(limits) == set(DenyReason) - others
     for expected, limit in limits.items():
         gate = RiskGate(limit)

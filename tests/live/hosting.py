@@ -12,7 +12,8 @@ from tables import START, table
 
 from xtalgo import ContractBook, Fees, FillModel, Latency, QuoteTable
 from xtalgo.live.clock import WallClock
-from xtalgo.live.host import Host, ServerHost, serve_stream
+from xtalgo.live.host import Host, ServerHost
+from xtalgo.live.transports import serve_stream
 from xtalgo.live.wires import WireClosed, over_stream
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, TableFeed

@@ -14,7 +14,8 @@ from live.peers import Watched
 from tables import ES, START
 
 from xtalgo.live import host as hosting
-from xtalgo.live.host import Session, bearer, serve_stream
+from xtalgo.live.host import Session
+from xtalgo.live.transports import CLOSE_WITHIN, bearer, carry, serve_stream
 from xtalgo.live.wires import HandshakeRefused, WireClosed, over_stream
 from xtalgo.sim.outputs import Rejection
 
@@ -196,7 +197,7 @@ async def test_a_client_that_reads_nothing_is_dropped(nursery, autojump_clock, m
         assert isinstance(session, Session)
         session.feed(json.dumps({"action": "subscribe", "instruments": ["ES"]}))
         peer = Stuck()
-        await hosting.carry(session, peer)
+        await carry(session, peer)
         assert peer.aborted.is_set()
         # A frame has some 90 characters: gone after 2 000 of them, and a moment for what was under way.
         assert 15 < trio.current_time() < 35
@@ -209,7 +210,7 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_takeover(nursery, 
         session = host.connect(TOKEN)
         assert isinstance(session, Session)
         peer = Stuck()
-        nursery.start_soon(hosting.carry, session, peer)
+        nursery.start_soon(carry, session, peer)
         await trio.sleep(1)
         before = trio.current_time()
         client = await Client.dial(nursery, host)
@@ -217,7 +218,7 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_takeover(nursery, 
         assert await client.next() == {"type": "pong"}
         assert trio.current_time() == before
         await peer.aborted.wait()
-        assert trio.current_time() - before == pytest.approx(hosting.CLOSE_WITHIN)
+        assert trio.current_time() - before == pytest.approx(CLOSE_WITHIN)
 
 
 async def test_cancellation_closes_every_stream(autojump_clock) -> None:

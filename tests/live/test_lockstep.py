@@ -15,8 +15,8 @@ from tables import SECOND, START, table
 from xtalgo import Fill, Instrument, Quote, QuoteTable, RiskLimits, Strategy
 from xtalgo.client.aslive import LEAD, TAIL, Rehearsal, make_trader
 from xtalgo.client.trader import Trader
-from xtalgo.live.host import serve_stream
 from xtalgo.live.lockstep import LockstepClient, LockstepHost, mark_of
+from xtalgo.live.transports import serve_stream
 from xtalgo.live.wires import HandshakeRefused, WireClosed, over_stream
 from xtalgo.sim.server import SimServer
 

@@ -73,7 +73,7 @@ async def test_reads_and_orders(autojump_clock) -> None:
         assert [row.instrument for row in quote.value] == ["ES 06-26", "ES 06-26"]
         (position,) = (await client.call("ListPositions", account="Sim101")).value
         assert position.quantity == 1
-        closed = await client.call("FlattenEverything", everything=True)
+        closed = await client.call("Flatten", account="Sim101")
         assert len(closed.value.closed_positions) == 1
 
 
@@ -251,7 +251,8 @@ async def test_base(url, base) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ws://example.com/ws/stream", "http://10.0.0.1", "ftp://localhost", "localhost", "", "wss://", "https://a:b@c"]
+    "url",
+    ["ws://example.com/ws/stream", "http://10.0.0.1", "ftp://localhost", "localhost", "", "wss://", "https://a:b@c"],
 )
 async def test_urls_that_are_refused(url) -> None:
     with pytest.raises(ConfigError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from xtalgo.live.host import Host
 from xtalgo.live.server import Address, is_loopback, serve
 from xtalgo.live.wires import HandshakeRefused, WireClosed, dialer
 from xtalgo.model.errors import ConfigError
+from xtalgo.sim.outputs import Send
 
 pytestmark = pytest.mark.trio
 
@@ -186,10 +187,8 @@ async def test_a_frame_of_5_mb_ends_its_connection_alone() -> None:
 
 
 async def _write(client: Client, text: str) -> None:
-    try:
+    with suppress(WireClosed):
         await client.wire.send(text)
-    except WireClosed:
-        pass
 
 
 async def test_a_body_of_5_mb_is_refused() -> None:
@@ -233,8 +232,6 @@ async def test_ending_does_not_wait_for_a_client_that_reads_nothing(capfd) -> No
             client = await dial(address)
             (session,) = host._sessions.values()
             # More than the buffers of both ends hold; the client's library stops reading at 256 frames.
-            from xtalgo.sim.outputs import Send
-
             for _ in range(300):
                 session.put(Send(session.number, "x" * 50_000))
             await trio.sleep(0.1)
@@ -289,3 +286,25 @@ async def test_addresses() -> None:
 async def test_the_clock_is_the_hosts() -> None:
     assert server_host()._clock.now() >= START
     assert isinstance(server_host()._clock, WallClock)
+
+
+async def test_a_client_that_reads_nothing_is_cut_off_by_a_takeover(monkeypatch) -> None:
+    monkeypatch.setattr("xtalgo.live.transports.CLOSE_WITHIN", 0.1)
+    host = server_host(entry_ms=0)
+    async with served(host) as address:
+        first = await dial(address)
+        (session,) = host._sessions.values()
+        for _ in range(300):
+            session.put(Send(session.number, "x" * 50_000))
+        await trio.sleep(0.05)
+        second = await dial(address)
+        await pong(second)
+        assert session.is_over
+        assert session._waiting  # its close frame can't get through
+        with trio.fail_after(5):
+            while session._waiting:
+                await trio.sleep(0.02)
+        await pong(second)
+        assert (await first.end()).code is None
+        await first.wire.aclose()
+        await second.wire.aclose()

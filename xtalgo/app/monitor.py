@@ -123,17 +123,16 @@ class Monitor:
             self._state = link.state
             text = ""
             if link.state is LinkState.UP:
+                self._attempts, self._reason = link.attempts, None
                 text = "link up" if link.generation == 1 else f"link up again, connection {link.generation}"
             facts = {"state": str(link.state), "connection": link.generation, "drops": link.drops}
             yield News(now, "link", text, facts)
-        if link.attempts != self._attempts and link.state is LinkState.WAITING and link.opened is None:
+        if link.attempts != self._attempts and link.state is LinkState.WAITING:
             tries, self._attempts = link.attempts, link.attempts
-            if session.trader.is_up or link.last_reason is None:
-                return
             # A long outage is one line for each new reason, and then ever fewer.
             if link.last_reason != self._reason or tries & (tries - 1) == 0:
                 self._reason = link.last_reason
-                text = f"no connection: {link.last_reason}; attempt {tries}, trying again"
+                text = f"not connected: {link.last_reason}; attempt {tries}, trying again"
                 yield News(now, "link", text, {"state": "failed", "attempts": tries}, is_warning=True)
 
     # --- what the engine did -------------------------------------------------------------------------------------

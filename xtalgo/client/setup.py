@@ -143,7 +143,7 @@ class Setup:
         if not name.is_dated:
             raise ConfigError(f"{asked!r}: the venue answered with {told!r}, no contract; give a dated name")
         wanted = self.contracts.parse(asked)
-        if wanted.root != name.root or (wanted.month is not None and wanted.month != name.month):
+        if wanted.root != name.root or wanted.month not in (None, name.month) or wanted.year not in (None, name.year):
             raise ConfigError(f"{asked!r}: the venue answered with another instrument, {told!r}")
         pin = Pin(asked, name.dated(name.year or 2000), expires)
         self.contracts.contract(pin.name)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from attrs import define, field
 
 from xtalgo.engine.brackets import Exits, ExitsHost, Plan
-from xtalgo.engine.ledger import Book
+from xtalgo.engine.ledger import NANO, Book
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import Denial, DenyReason, Exposure, RiskGate
 from xtalgo.engine.series import Series
@@ -165,6 +165,22 @@ class Desk:
             if plan is not None and opened:
                 self.exits.cover(order, plan, opened, fill.price)
         if self.exits.pairs:
+            self.exits.trim(self.book.position)
+
+    def give_up(self, change: int) -> None:
+        """Others closed ``change`` signed contracts of this desk: the book and its exits shrink, no target stands.
+
+        The contracts leave at the price they could have been closed at, or at cost where there is no quote.
+        """
+        quote, position = self.series.quote, self.book.position
+        if quote is not None:
+            ticks = self.contract.to_ticks(quote.bid if position > 0 else quote.ask)
+        else:
+            ticks = round(self.book.cost / position / NANO)
+        self.goal = None
+        self.book.trade(change, ticks)
+        if self.exits.pairs:
+            self.exits.shrunk(abs(change))
             self.exits.trim(self.book.position)
 
     def _opposing(self) -> int:

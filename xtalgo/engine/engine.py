@@ -13,6 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NoReturn, cast
 
+import msgspec
 from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
@@ -23,9 +24,10 @@ from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
 from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
+from xtalgo.engine.others import OthersHands
 from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Evidence
-from xtalgo.engine.risk import RiskGate, RiskLimits
+from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
@@ -41,6 +43,7 @@ from xtalgo.model.events import (
     Doubtful,
     Event,
     ExecutionsSeen,
+    External,
     Fill,
     LinkDown,
     LinkUp,
@@ -111,8 +114,7 @@ class Engine(Office):
         self._seated = list(self.seats.values())
         self._started = False
         if asks:
-            evidence = Evidence(self.blotter, contracts)
-            self.liaison = Liaison(evidence, PollPlanner(evidence, tuple(accounts)), tuple(accounts))
+            self.liaison = self._make_liaison(tuple(accounts))
             self.barred = True
         self._handlers: dict[type, Callable[[Any], None]] = {
             Released: self._on_released,
@@ -126,6 +128,7 @@ class Engine(Office):
             LinkUp: self._on_link,
             LinkDown: self._on_link,
             Silent: self._on_silent,
+            External: self._on_external,
             **dict.fromkeys(_SAID, self._on_said),
         }
 
@@ -409,6 +412,41 @@ class Engine(Office):
         for finding in self.liaison.take(event):
             self._handlers[type(finding)](finding)
         self.heard()
+
+    def _make_liaison(self, accounts: tuple[str, ...]) -> Liaison:
+        evidence = Evidence(self.blotter, self.feeds.contracts)
+        planner = PollPlanner(evidence, accounts)
+        others = OthersHands(
+            evidence,
+            planner,
+            self.ledger.account_position,
+            lambda account: {name: None for where, name in self._desk_places() if where == account},
+        )
+        evidence.agrees = lambda order, mark: others.agreed.get((order.account, order.instrument), 0) > mark
+        return Liaison(evidence, planner, accounts, others)
+
+    def _desk_places(self) -> set[tuple[str, str]]:
+        return {(account, instrument) for _, account, instrument in self._desks}
+
+    def _on_external(self, event: External) -> None:
+        """Others' hands: our books give up what was taken from them, oldest desk first, and entries pause."""
+        assert self.liaison is not None
+        taken = left = self.liaison.others.took(event.account, event.instrument, event.difference)
+        told = msgspec.structs.replace(event, taken=taken)
+        self._decide("external", event.account, event.instrument, event.difference, taken)
+        for (owner, account, instrument), desk in self._desks.items():
+            if (account, instrument) != (event.account, event.instrument):
+                continue
+            if left * desk.book.position < 0:
+                given = min(abs(left), abs(desk.book.position)) * (1 if left > 0 else -1)
+                left -= given
+                desk.give_up(given)
+                self._dirty[id(desk)] = desk
+            seat = self.seats[owner]
+            if taken and seat.gate.state is TradingState.ACTIVE:
+                seat.gate.restrict(TradingState.REDUCING, f"others' hands moved {instrument} in {account}")
+            if self._started:
+                seat.strategy.on_external(told)
 
     def _on_silent(self, event: Silent) -> None:
         self.silence(event.reason)

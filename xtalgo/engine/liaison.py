@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import define, field
 
+from xtalgo.engine.others import OthersHands
 from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Case, Evidence, Finding
 from xtalgo.engine.risk import Denial, DenyReason
@@ -21,6 +22,7 @@ from xtalgo.model.events import (
     Answered,
     Doubtful,
     ExecutionsSeen,
+    External,
     NotSent,
     OrdersSeen,
     PositionsSeen,
@@ -37,7 +39,10 @@ Said = Answered | Refused | NotSent | Doubtful | OrdersSeen | ExecutionsSeen | P
 """What comes back from the venue, or doesn't."""
 
 HINT_EVERY: Final[Ns] = 2 * SECOND_NS
-"""A quote through a resting price is a reason to ask, but not every second."""
+"""A quote through a resting price is a reason to ask, but not every second, and half as often each time."""
+
+HINTS: Final = 5
+"""From so many hints on that came to nothing they are as rare as they get: every minute."""
 
 _ROUND: Final = frozenset({Ask.ORDERS, Ask.EXECUTIONS, Ask.POSITIONS})
 
@@ -63,6 +68,9 @@ class Liaison:
     evidence: Evidence
     planner: PollPlanner
     accounts: tuple[str, ...]
+    others: OthersHands
+    keeps_external: bool = False
+    """Whether to trade beside positions that are not ours."""
     reachable: bool = False
     cause: str = "not connected yet"
     """Why the venue can't be reached, for people."""
@@ -112,7 +120,7 @@ class Liaison:
         if isinstance(command, Query):
             self.planner.sent(command, now)
 
-    def take(self, event: Said) -> Iterator[Finding]:
+    def take(self, event: Said) -> Iterator[Finding | External]:
         """What follows from something that the venue said."""
         evidence = self.evidence
         match event:
@@ -130,6 +138,7 @@ class Liaison:
             case OrdersSeen():
                 self._round(event)
                 if event.complete and event.query.order_id is None:
+                    self.others.answered(event.query.account, Ask.ORDERS, evidence.when(event.query))
                     self.working[event.query.account] = tuple(r for r in event.orders if not r.standing.is_done)
                 yield from evidence.orders_seen(event)
             case ExecutionsSeen():
@@ -139,12 +148,21 @@ class Liaison:
                     state.baseline = False
                     evidence.baseline(event)
                 else:
+                    when = evidence.when(event.query)
                     yield from evidence.executions_seen(event)
+                    if event.complete:
+                        self.others.answered(event.query.account, Ask.EXECUTIONS, when)
             case PositionsSeen():
                 self._round(event)
+                asked, account = evidence.asked(event.query), event.query.account
                 if event.complete:
                     held = {row.instrument: row.quantity for row in event.positions if row.quantity}
-                    self.positions[event.query.account] = held
+                    first = account not in self.positions
+                    self.positions[account] = held
+                    if first:
+                        self.others.begin(account, held)
+                    else:
+                        yield from self.others.positions(account, held, asked, event.ts)
         for account in evidence.lacking:
             self.planner.want(account, Ask.EXECUTIONS, event.ts)
         evidence.lacking.clear()
@@ -171,8 +189,8 @@ class Liaison:
         for case in self.evidence.cases.values():
             if case.order.instrument != quote.instrument or not _through(case, quote):
                 continue
-            if case.hinted is None or quote.ts >= case.hinted + HINT_EVERY:
-                case.hinted = quote.ts
+            if case.hinted is None or quote.ts >= case.hinted + HINT_EVERY * 2**case.hints:
+                case.hinted, case.hints = quote.ts, min(case.hints + 1, HINTS)
                 hinted = True
         return hinted
 
@@ -197,6 +215,7 @@ class Liaison:
         return (
             bool(self.silent)
             or not self.all_ready
+            or bool(self.others.offsets)
             or any(case.order.status is OrderStatus.IN_DOUBT for case in self.evidence.cases.values())
         )
 
@@ -210,6 +229,9 @@ class Liaison:
             return Denial(DenyReason.RECONCILING, f"{account} is being reconciled with the venue")
         if self.silent:
             return Denial(DenyReason.STALE_QUOTES, self.silent)
+        offset = self.others.offsets.get((account, instrument), 0)
+        if offset and not self.keeps_external:
+            return Denial(DenyReason.EXTERNAL, f"{account} holds {offset:+d} {instrument} that are not this run's")
         for case in self.evidence.cases.values():
             order = case.order
             if order.status is OrderStatus.IN_DOUBT and (order.account, order.instrument) == (account, instrument):

@@ -30,6 +30,9 @@ EVERY_RESTING: Final[Ns] = 5 * SECOND_NS
 EVERY_ORDERS: Final[Ns] = 15 * SECOND_NS
 """How often to ask for the list of orders while orders rest."""
 
+EVERY_POSITIONS: Final[Ns] = 30 * SECOND_NS
+"""How often to compare positions, whatever is open: others may trade the account, too."""
+
 LATER: Final[Ns] = 1_200 * MILLISECOND_NS
 """A market order shows by its fill; the list of orders, which would show its refusal, is asked for this much later."""
 
@@ -128,7 +131,12 @@ class PollPlanner:
         if line is not None and line.open is not None:
             return NEVER
         due = NEVER if line is None else line.wanted
-        if ask is not Ask.POSITIONS:
+        if ask is Ask.POSITIONS:
+            due = min(due, last + EVERY_POSITIONS)
+            for case in self._cases(account):
+                if case.order.status is OrderStatus.IN_DOUBT:
+                    due = min(due, rung(case.since, last))
+        else:
             need = _executions if ask is Ask.EXECUTIONS else _orders
             for case in self._cases(account):
                 due = min(due, need(case, last))

@@ -13,7 +13,7 @@ our requests and from lists we ask for. The rules by which a list may say someth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from attrs import define, field
@@ -66,6 +66,8 @@ class Case:
     change_in_doubt: bool = False
     cancelling: bool = False
     """A cancel was answered or is in doubt; its effect has not been seen yet."""
+    called_gone: bool = False
+    """A change or cancel was refused since the order was not there: one list that shows it working says otherwise."""
     confirmed: bool = False
     """Whether a list has shown the order since its last mutation."""
     ended: OrderReport | None = None
@@ -76,6 +78,8 @@ class Case:
     """When the order itself fell into doubt."""
     hinted: Ns | None = None
     """When something (a quote through its price, a P&L that moved) hinted at a fill."""
+    hints: int = 0
+    """Hints by quotes that came to nothing so far: a market may stand at a price for long without trading through."""
 
     @property
     def is_at_rest(self) -> bool:
@@ -107,6 +111,8 @@ class Evidence:
     """The venue's newest id by ours, where the two differ."""
     lacking: set[str] = field(factory=set)
     """Accounts whose executions should be asked for at once: rows show fills that are not booked."""
+    agrees: Callable[[Order, int], bool] = lambda _order, _mark: True
+    """Whether a positions list asked for after this mark showed what our books hold in an order's instrument."""
     foreign: set[str] = field(factory=set)
     """Ids of orders at the venue that are not of this run."""
     _asked: dict[int, int] = field(factory=dict)
@@ -133,7 +139,7 @@ class Evidence:
         if case is not None:
             case.outstanding.discard(type(command))
             case.mark, case.since = self._next(), now
-            case.confirmed, case.absences = False, 0
+            case.confirmed, case.absences, case.called_gone = False, 0, False
         return case
 
     def answered(self, event: Answered) -> Iterator[Finding]:
@@ -167,14 +173,16 @@ class Evidence:
     def refused(self, event: Refused) -> Iterator[Finding]:
         """It was turned down. That an order is gone is no word on how it ended: that is asked for.
 
-        A change of it counts as under way until then: the next one would be refused, too, and go round in circles.
+        Until then a change or cancel of it counts as under way: more of them would be refused, too, and go round in
+        circles, ahead of the very question that ends the matter.
         """
         case = self._settle(event.command, event.ts)
         if event.gone and case is not None:
             case.hinted = event.ts
             self.lacking.add(event.command.account)
-            if isinstance(event.command, ChangeOrder):
+            if not isinstance(event.command, PlaceOrder):
                 self._expect(case, event.command, doubt=True)
+                case.called_gone = True
                 return
         yield self._undone(event.command, event.ts, Trigger.REJECT, event.reason)
 
@@ -279,8 +287,8 @@ class Evidence:
             yield OrderUpdate(now, order.id, Trigger.PART if order.filled else Trigger.ACCEPT, "the venue shows it")
         if row.standing is Standing.WORKING:
             yield from self._values(case, row, now)
-            if case.cancelling and now >= case.since + STILL_WORKING:
-                case.cancelling = False
+            if case.cancelling and (case.called_gone or now >= case.since + STILL_WORKING):
+                case.cancelling = case.called_gone = False
                 yield CancelRefused(now, order.id, "the venue shows it working still")
 
     def _values(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:
@@ -331,7 +339,7 @@ class Evidence:
             return
         if now < case.doubted + ABSENT_AFTER:
             case.absences = 0
-        elif case.absences >= 2 and not order.filled:
+        elif case.absences >= 2 and not order.filled and self.agrees(order, case.mark):
             yield OrderUpdate(now, order.id, Trigger.MISS, "the venue never showed it")
 
     def executions_seen(self, event: ExecutionsSeen) -> Iterator[Finding]:

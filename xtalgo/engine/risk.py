@@ -52,6 +52,8 @@ class DenyReason(enum.StrEnum):
     """The account's orders, executions and positions are being asked for, after a start or a reconnect."""
     STALE_QUOTES = "stale_quotes"
     """No quote came for a while; only reducing orders pass until one does."""
+    EXTERNAL = "external"
+    """The account holds contracts in this instrument that are not this run's, and ``--external keep`` was not given."""
     IN_DOUBT = "in_doubt"
     """What became of an earlier order in this account and instrument is not known yet."""
 

@@ -17,7 +17,7 @@ from xtalgo.engine.seat import Seat
 from xtalgo.engine.series import Columns, Window
 from xtalgo.engine.timers import Timer
 from xtalgo.model.errors import StrategyError
-from xtalgo.model.events import AccountPnl, Bar, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.events import AccountPnl, Bar, External, Fill, LinkDown, LinkUp, Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.types import Instrument, Ns, Side, TimeInForce
 
@@ -96,6 +96,9 @@ class Strategy:
 
     def on_link(self, link: LinkUp | LinkDown) -> None:
         """When the venue is reached or lost; never in replay."""
+
+    def on_external(self, external: External) -> None:
+        """When others moved a position in one of its accounts and instruments; ``taken`` is what its books gave up."""
 
     def on_stop(self) -> None:
         """Once, at the end; orders placed here are not sent."""

@@ -28,7 +28,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from xtalgo.live.host import MOST_FRAME, PATH, Host, bearer, carry
+from xtalgo.live.host import Host
+from xtalgo.live.transports import MOST_FRAME, PATH, bearer, carry
 from xtalgo.model.errors import ConfigError
 from xtalgo.sim.gateway import PREFIX
 from xtalgo.sim.outputs import Rejection
@@ -40,7 +41,7 @@ _STREAM: Final[ContextVar[trio.SocketStream | None]] = ContextVar("stream", defa
 
 
 _MOST_PASSED: Final = 32 * MOST_FRAME
-"""Bytes of a body that are read past, so that a client hears why it is refused: most don't look before they are done."""
+"""Bytes of a body that are read past: most clients don't look for an answer before they are done."""
 
 
 @frozen

@@ -23,6 +23,7 @@ __all__ = [
     "Doubtful",
     "Event",
     "ExecutionsSeen",
+    "External",
     "Fill",
     "LinkDown",
     "LinkUp",
@@ -250,6 +251,20 @@ class AccountPnl(msgspec.Struct, frozen=True):
     net_liquidation: float | None = None
 
 
+class External(msgspec.Struct, frozen=True):
+    """Others' hands moved a position: the venue holds ``position`` contracts, ``difference`` more than is explained.
+
+    ``taken`` is what of it our own books gave up (set for strategies; zero when nothing of theirs was touched).
+    """
+
+    ts: Ns
+    account: str
+    instrument: str
+    difference: int
+    position: int
+    taken: int = 0
+
+
 class LinkUp(msgspec.Struct, frozen=True):
     """The venue can be reached."""
 
@@ -277,6 +292,7 @@ Event: TypeAlias = (
     | LinkUp
     | LinkDown
     | Silent
+    | External
     | Answered
     | Refused
     | NotSent
