@@ -139,6 +139,7 @@ class Trader:
     _names: dict[str, str | None] = field(factory=dict)
     _told: dict[str, int] = field(factory=dict)
     _executions_at: dict[str, Ns] = field(factory=dict)
+    _faults: int = 0
     _last: Ns = 0
     """The newest moment that was dealt with."""
 
@@ -292,6 +293,8 @@ class Trader:
             if commands:
                 acted = True
                 self._send(commands, now)
+        if len(engine.faults) > self._faults:
+            self._quarantined(now)
         return acted or len(series) > len(self.streams.instruments)
 
     def _name(self, told: str) -> str | None:
@@ -458,11 +461,22 @@ class Trader:
             return
         if commands:
             self._send(commands, event.ts)
+        if len(self.engine.faults) > self._faults:
+            self._quarantined(event.ts)
         liaison = self.engine.liaison
         if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
             self._begin(event.ts)
 
-    def _fail(self, error: StrategyError, now: Ns) -> None:
+    def _quarantined(self, now: Ns) -> None:
+        """Strategies raised: the others go on; with none left the run ends."""
+        assert self.engine is not None
+        for name, fault in self.engine.faults[self._faults :]:
+            self.tell(now, f"{name} is in quarantine, its exits stay: {fault}")
+        self._faults = len(self.engine.faults)
+        if self._faults == len(self.engine.seats):
+            self._fail(self.engine.faults[0][1], now)
+
+    def _fail(self, error: Exception, now: Ns) -> None:
         """A strategy raised: nothing more is opened, exits stay; the first error is the one to tell."""
         if self.error is None:
             self.error = error

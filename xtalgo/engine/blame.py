@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from xtalgo.model.errors import StrategyError, XtalgoError
 
 if TYPE_CHECKING:
+    from xtalgo.engine.seat import Seat
     from xtalgo.engine.strategy import Strategy
 
-__all__ = ["blame"]
+__all__ = ["blame", "culprit"]
 
 
 def blame(error: Exception, strategies: Sequence[Strategy]) -> Exception:
@@ -35,3 +36,13 @@ def blame(error: Exception, strategies: Sequence[Strategy]) -> Exception:
         return error
     text = str(error) if isinstance(error, XtalgoError) else f"{type(error).__name__}: {error}"
     return StrategyError(f"{files[place[0]]}: {text}", file=place[0], line=place[1])
+
+
+def culprit(error: Exception, seats: Sequence[Seat]) -> Seat | None:
+    """The seat whose strategy's method ``error`` passed through first; None when it came from elsewhere."""
+    for frame, _ in walk_tb(error.__traceback__):
+        here = frame.f_locals.get("self")
+        for seat in seats:
+            if here is seat.strategy:
+                return seat
+    return None

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import msgspec
 from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
-from xtalgo.engine.blame import blame
-from xtalgo.engine.feeds import Feeds
+from xtalgo.engine.blame import blame, culprit
+from xtalgo.engine.feeds import STRATEGIES, Feeds
 from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
@@ -113,6 +113,8 @@ class Engine(Office):
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._seated = list(self.seats.values())
         self._started = False
+        self.faults: list[tuple[str, Exception]] = []
+        """Strategies that were quarantined, and what they raised."""
         if asks:
             self.liaison = self._make_liaison(tuple(accounts))
             self.barred = True
@@ -169,9 +171,9 @@ class Engine(Office):
             return self._tick(event.ts)
         if event.ts > self.now:
             self.now = event.ts
+        if self._notices:
+            self._deliver_notices()
         try:
-            if self._notices:
-                self._deliver_notices()
             handler(event)
         except Exception as error:
             self._fail(error)
@@ -185,12 +187,12 @@ class Engine(Office):
         """
         todo: Iterator[Quote] = iter(quotes)
         wishes, series = self._wishes, self.feeds.series
+        if self._notices and (first := next(todo, None)) is not None:
+            self.now = max(self.now, first.ts)
+            self._deliver_notices()
+            todo = chain((first,), todo)
+        now = self.now
         try:
-            if self._notices and (first := next(todo, None)) is not None:
-                self.now = max(self.now, first.ts)
-                self._deliver_notices()
-                todo = chain((first,), todo)
-            now = self.now
             for quote in todo:
                 if quote.ts > now:
                     self.now = now = quote.ts
@@ -202,8 +204,11 @@ class Engine(Office):
                 if wishes:
                     break
         except Exception as error:
+            rest = heard.listeners[heard.listeners.index(listener) + 1 :]
             self._fail(error)
-        return self._settle() if wishes else _NOTHING
+            for listener in rest:  # the others go on
+                self._call(listener, quote)
+        return self._settle() if wishes or self._dirty else _NOTHING
 
     @property
     def due(self) -> Ns:
@@ -221,12 +226,9 @@ class Engine(Office):
         self.now = max(self.now, now)
         for seat in self._seated:
             seat.check_parameters()
-        try:
-            self._deliver_notices()
-            for seat in self._seated:
-                seat.strategy.on_stop()
-        except Exception as error:
-            self._fail(error)
+        self._deliver_notices()
+        for seat in self._seated:
+            self._call(seat.strategy.on_stop)
         self._wishes.clear()
 
     def snapshot(self) -> Snapshot:
@@ -243,11 +245,8 @@ class Engine(Office):
             run = self.timers.pop(self.now)
             if run is None:
                 continue
-            try:
-                self._deliver_notices()
-                run()
-            except Exception as error:
-                self._fail(error)
+            self._deliver_notices()
+            self._call(run)
             commands += self._settle()
         self.now = max(self.now, ts)
         return commands
@@ -278,19 +277,41 @@ class Engine(Office):
         if self._notices:
             notices, self._notices = self._notices, []
             for order in notices:
-                self._tell(order)
+                self._call(self._tell, order)
 
     def _tell(self, order: Order) -> None:
         self.seats[order.owner].strategy.on_order(order)
 
-    def _fail(self, error: Exception) -> NoReturn:
-        """A callback raised: drop the wishes of its turn and say whose line it was."""
-        self._drop_wishes()
-        raise blame(error, [seat.strategy for seat in self.seats.values()]) from error
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Call one of the authors' functions."""
+        try:
+            callback(*arguments)
+        except Exception as error:
+            self._fail(error)
 
-    def _drop_wishes(self) -> None:
-        self._wishes.clear()
-        for desk in self._desks.values():
+    def _fail(self, error: Exception) -> None:
+        """A callback raised: its wishes are dropped. Live its strategy is quarantined, in a replay the run ends."""
+        seat = culprit(error, self._seated) if self.liaison is not None and self._started else None
+        if seat is None:
+            self._drop_wishes(None)
+            raise blame(error, [seat.strategy for seat in self._seated]) from error
+        told = blame(error, [seat.strategy])
+        self._drop_wishes(seat)
+        self.faults.append((seat.name, told))
+        self._decide("quarantine", seat.name)
+        if seat.hears_quotes:
+            for instrument in seat.instruments:
+                self.feeds.leave(instrument, seat.strategy.on_quote, STRATEGIES + self._seated.index(seat))
+        seat.quarantine(Strategy())
+        for desk in seat.desks.values():
+            desk.cancel_entries()
+            self._dirty[id(desk)] = desk
+
+    def _drop_wishes(self, seat: Seat | None) -> None:
+        """Forget what a strategy wished for in this turn; None is all of them."""
+        owned = {id(desk): desk for desk in (self._desks if seat is None else seat.desks).values()}
+        self._wishes[:] = [wish for wish in self._wishes if seat is not None and id(wish[1]) not in owned]
+        for desk in owned.values():
             for order in desk.orders:
                 if desk.is_unjudged(order):
                     self.blotter.step(order, Trigger.DROP, self.now, reason="its callback raised")
@@ -393,7 +414,7 @@ class Engine(Office):
             return
         for seat in self.seats.values():
             if event.account in seat.accounts:
-                seat.strategy.on_pnl(event)
+                self._call(seat.strategy.on_pnl, event)
 
     def _on_link(self, event: LinkUp | LinkDown) -> None:
         if self.liaison is not None:
@@ -404,7 +425,7 @@ class Engine(Office):
             self.replan()
         if self._started:
             for seat in self.seats.values():
-                seat.strategy.on_link(event)
+                self._call(seat.strategy.on_link, event)
 
     def _on_said(self, event: Said) -> None:
         if self.liaison is None:
@@ -446,7 +467,7 @@ class Engine(Office):
             if taken and seat.gate.state is TradingState.ACTIVE:
                 seat.gate.restrict(TradingState.REDUCING, f"others' hands moved {instrument} in {account}")
             if self._started:
-                seat.strategy.on_external(told)
+                self._call(seat.strategy.on_external, told)
 
     def _on_silent(self, event: Silent) -> None:
         self.silence(event.reason)

@@ -26,7 +26,7 @@ from xtalgo.engine.risk import RiskGate, TradingState
 from xtalgo.engine.series import Columns, Window
 from xtalgo.engine.timers import Timer, daily, parse_time
 from xtalgo.model.errors import StrategyError
-from xtalgo.model.events import Quote
+from xtalgo.model.events import Bar, Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK
 from xtalgo.model.types import Ns, Side, TimeInForce
@@ -69,6 +69,11 @@ class Seat:
     """Whether the strategy has an ``on_quote`` of its own."""
     signalling: bool = False
     """Whether a signal is being computed, which must not look at positions."""
+
+    def quarantine(self, stand_in: Strategy) -> None:
+        """Its strategy raised: it is not called any more, and nothing that adds to a position passes."""
+        self.gate.restrict(TradingState.REDUCING, "the strategy raised and is in quarantine")
+        self.strategy, self.parameters, self.hears_quotes = stand_in, {}, False
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -132,7 +137,10 @@ class Seat:
         """Bars from now on."""
         self.subscribe(instrument)
         name = self.engine.feeds.canonical(instrument)
-        return self.engine.bars.bars(name, period, basis, self.strategy.on_bar)
+        return self.engine.bars.bars(name, period, basis, self._on_bar)
+
+    def _on_bar(self, bar: Bar) -> None:
+        self.strategy.on_bar(bar)  # whoever sits here by then
 
     def subscribe(self, instrument: str) -> str:
         """Get quotes for an instrument too; its canonical name."""
