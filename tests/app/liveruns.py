@@ -13,7 +13,7 @@ from tables import START
 
 from xtalgo import Instrument, Quote, Strategy
 from xtalgo.app.config import load_settings
-from xtalgo.app.live import LiveRun, Plan, demo_server
+from xtalgo.app.liverun import LiveRun, Plan, demo_server
 from xtalgo.app.news import News
 from xtalgo.app.venues import Kind, Target
 from xtalgo.live.clock import WallClock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import threading
 from itertools import pairwise
 from typing import Any
@@ -256,11 +257,33 @@ async def test_an_old_quote_is_marked(autojump_clock) -> None:
     assert any(re.fullmatch(r"0\.\d s", age) for age in ages)
 
 
-def test_the_live_table_leaves_the_lines() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """A terminal that can go away."""
 
+    gone = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+def test_a_terminal_that_closes_gives_standard_output_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    display = TableDisplay(stream, "title")
+    assert sys.stdout is not stream
+    stream.gone = True
+    display.tell(News(START, "fill", "fill x-1"))
+    display.close()
+    assert sys.stdout is stream
+    assert isinstance(display.writer.broken, OSError)
+
+
+def test_the_live_table_leaves_the_lines() -> None:
     stream = Terminal()
     display = TableDisplay(stream, "title")
     display.tell(News(START, "fill", "fill x-1"))

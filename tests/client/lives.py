@@ -132,6 +132,8 @@ class Life:
     absent: int = 0
     stuck: int = 0
     """Drafts that wait for exits to make room, with nobody to look at them again (measured, see ``test_trader``)."""
+    outgrown: int = 0
+    """Orders filled by the quantity they had before a change that enlarged them (measured, see ``test_reconcile``)."""
     drops: int = 0
     row: int = 0
     """The longest row of refusals for the budget."""
@@ -373,13 +375,16 @@ def _judge(life: Life, world: Watched) -> None:
     _judge_books(life, world)
     theirs = {order.key: order for order in venue.orders}
     bad += [f"{key} at the venue is not ours" for key in theirs if key not in blotter.orders]
-    life.orders, life.fills, life.absent, life.stuck = len(blotter.orders), len(blotter.fills), 0, 0
+    life.orders, life.fills = len(blotter.orders), len(blotter.fills)
+    life.absent = life.stuck = life.outgrown = 0
     for order in blotter.orders.values():
         life.absent += order.status is OrderStatus.ABSENT
         life.stuck += order.status is OrderStatus.DRAFT
-        if order.id in twins:
-            continue
         shown = theirs.get(order.id)
+        outgrown = shown is not None and order.is_filled and order.quantity < shown.quantity
+        life.outgrown += outgrown
+        if order.id in twins or outgrown:
+            continue
         if shown is None:
             if order.status not in _NEVER_THERE:
                 bad.append(f"{order.id} is {order.status} and was never at the venue")

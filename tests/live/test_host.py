@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from live.hosting import TOKEN, Client, server_host
+from live.hosting import BOOK, TOKEN, Client, server_host
 from live.peers import Watched
-from tables import ES, START
+from tables import ES, START, table
 
 from xtalgo.live import host as hosting
 from xtalgo.live.host import Session
 from xtalgo.live.transports import CLOSE_WITHIN, bearer, carry, serve_stream
 from xtalgo.live.wires import HandshakeRefused, WireClosed, over_stream
+from xtalgo.sim.feeds import TableFeed
 from xtalgo.sim.outputs import Rejection
 
 pytestmark = pytest.mark.trio
@@ -304,3 +305,24 @@ async def test_the_clock_begins_where_it_is_told(autojump_clock) -> None:
     async with host.running():
         await trio.sleep(2.5)
         assert host.server.due == START + 3_000_000_000
+
+
+async def test_a_server_that_is_too_fast_waits_for_its_client(nursery, autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr(hosting, "AHEAD", 2_000)
+    monkeypatch.setattr(hosting, "MOST_WAITING", 20_000)
+    feed = TableFeed(table([100.0] * 2_000), BOOK, start=START + 500_000_000, speed=1_000_000)
+    host = server_host(feed=feed)
+    async with host.running():
+        client = await Client.dial(nursery, host)
+        await client.say("subscribe", instruments=["ES"])
+        assert (await client.next())["status"] == "subscribed"
+        autojump_clock.jump(2)  # the whole recording is due at once
+        while len(client.stamps("marketData")) < 2_000:
+            await client.next()
+            if len(client.frames) == 500:
+                await client.say("rpc", id="a", api="ListAccounts")  # it doesn't make the server leap
+        await client.reply("a")
+        await client.say("ping")
+        while await client.next() != {"type": "pong"}:
+            pass
+    assert trio.current_time() - client.began == pytest.approx(2)  # a call that made it leap would be answered later

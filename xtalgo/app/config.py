@@ -9,20 +9,28 @@ missing limit. Defaults are those of the classes that the settings end up in (``
 from __future__ import annotations
 
 import difflib
-import math
-import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, get_args
 
 from attrs import define, field, frozen
 
+from xtalgo.app.values import (
+    Reader,
+    account_names,
+    dollars,
+    file_path,
+    one_of,
+    positive_dollars,
+    read_duration,
+    switch,
+    whole,
+    words,
+)
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import DAY_NS, MILLISECOND_NS, SECOND_NS, Ns
 from xtalgo.sim.fills import Fees, FillModel, Latency, OcoRule, StopTrigger
 from xtalgo.sim.replay import ReplaySettings
 
@@ -46,9 +54,6 @@ _FURTHER_VARIABLES: Final = ("ACCOUNTS", "CONFIG", "DEBUG")
 _TABLES: Final = ("accounts", "instruments", "live", "replay", "risk")
 _SETTING_TABLES: Final = ("live", "replay", "risk")
 _FACTS: Final = ("tick_size", "point_value")
-
-Reader: TypeAlias = Callable[[object], Any]
-"""Takes a value as TOML gives it, returns the one that is used; ValueError when it can't be used."""
 
 
 @frozen
@@ -100,87 +105,6 @@ class Settings:
     """The settings file that was read."""
 
 
-# --- reading values ----------------------------------------------------------------------------------------------
-
-
-def read_duration(value: object) -> Ns:
-    """Nanoseconds of ``250ms``, ``0.25s`` or a number of milliseconds; ValueError for anything else."""
-    unit = MILLISECOND_NS
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(ms|s)?\s*", value, re.ASCII)
-        if match is None:
-            raise ValueError
-        amount = Fraction(match[1])
-        unit = SECOND_NS if match[2] == "s" else MILLISECOND_NS
-    else:
-        amount = Fraction(str(_number(value)))
-    span = round(amount * unit)
-    if not 0 <= span <= DAY_NS:
-        raise ValueError
-    return span
-
-
-def _number(value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-def _whole(least: int) -> Reader:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _dollars(value: object) -> float:
-    if _number(value) < 0:
-        raise ValueError
-    return float(_number(value))
-
-
-def _positive_dollars(value: object) -> float:
-    if not _dollars(value):
-        raise ValueError
-    return _dollars(value)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _one_of(*choices: str) -> Reader:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in choices:
-            raise ValueError
-        return value.lower()
-
-    return read
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError
-    return value.strip()
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _accounts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError
-    names = tuple(name.strip() if isinstance(name, str) else "" for name in value)
-    if not all(names) or not names or len({name.casefold() for name in names}) < len(names):
-        raise ValueError
-    return names
-
-
 _TIME = "a time from 0 such as 250ms, 0.25s or a number of milliseconds"
 _COUNT = "a whole number from 1"
 _NAMES = "one or more different account names"
@@ -193,23 +117,21 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     for setting in (
         Setting("entry_latency", "replay", _TIME, read_duration, is_text=True),
         Setting("report_latency", "replay", _TIME, read_duration, is_text=True),
-        Setting("slippage", "replay", "a whole number of ticks from 0", _whole(0)),
-        Setting("commission", "replay", "dollars from 0", _dollars),
-        Setting("touch", "replay", "true or false", _flag),
-        Setting(
-            "stop_trigger", "replay", f"one of {', '.join(_STOP_TRIGGERS)}", _one_of(*_STOP_TRIGGERS), is_text=True
-        ),
-        Setting("oco", "replay", f"one of {', '.join(_OCO_RULES)}", _one_of(*_OCO_RULES), is_text=True),
-        Setting("max_order_quantity", "risk", _COUNT, _whole(1)),
-        Setting("max_position", "risk", _COUNT, _whole(1)),
-        Setting("max_open_orders", "risk", _COUNT, _whole(1)),
-        Setting("max_orders_per_minute", "risk", _COUNT, _whole(1)),
-        Setting("price_collar", "risk", "a whole number of ticks from 1", _whole(1)),
-        Setting("daily_loss", "risk", "dollars above 0", _positive_dollars),
-        Setting("url", "live", "an address such as wss://host/path", _text, is_text=True),
-        Setting("token_file", "live", "the path of a file", _path, is_text=True),
-        Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", _one_of(*_STOP_MODES), is_text=True),
-        Setting("seed", "live", "a whole number from 0", _whole(0)),
+        Setting("slippage", "replay", "a whole number of ticks from 0", whole(0)),
+        Setting("commission", "replay", "dollars from 0", dollars),
+        Setting("touch", "replay", "true or false", switch),
+        Setting("stop_trigger", "replay", f"one of {', '.join(_STOP_TRIGGERS)}", one_of(*_STOP_TRIGGERS), is_text=True),
+        Setting("oco", "replay", f"one of {', '.join(_OCO_RULES)}", one_of(*_OCO_RULES), is_text=True),
+        Setting("max_order_quantity", "risk", _COUNT, whole(1)),
+        Setting("max_position", "risk", _COUNT, whole(1)),
+        Setting("max_open_orders", "risk", _COUNT, whole(1)),
+        Setting("max_orders_per_minute", "risk", _COUNT, whole(1)),
+        Setting("price_collar", "risk", "a whole number of ticks from 1", whole(1)),
+        Setting("daily_loss", "risk", "dollars above 0", positive_dollars),
+        Setting("url", "live", "an address such as wss://host/path", words, is_text=True),
+        Setting("token_file", "live", "the path of a file", file_path, is_text=True),
+        Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", one_of(*_STOP_MODES), is_text=True),
+        Setting("seed", "live", "a whole number from 0", whole(0)),
     )
 }
 """Every setting by name, ``accounts`` and ``instruments`` excepted."""
@@ -226,7 +148,7 @@ def _from_text(setting: Setting, text: str) -> object:
     if setting.is_text:
         return text
     word = text.strip().lower()
-    if setting.read is _flag:
+    if setting.read is switch:
         return _WORDS[word]
     try:
         return int(word)
@@ -258,7 +180,7 @@ class _Chosen:
 
     def take_accounts(self, value: object, source: str, where: str) -> None:
         """Account names."""
-        self._keep("accounts", _accounts, _NAMES, value, source, where)
+        self._keep("accounts", account_names, _NAMES, value, source, where)
 
     def _keep(self, name: str, read: Reader, expects: str, value: object, source: str, where: str) -> None:
         try:
@@ -393,7 +315,7 @@ def _facts(path: Path, name: str, facts: object) -> tuple[float, float]:
         if key not in facts:
             raise ConfigError(f"{where}: {key} is missing; both tick_size and point_value are needed")
         try:
-            found.append(_positive_dollars(facts[key]))
+            found.append(positive_dollars(facts[key]))
         except ValueError:
             raise ConfigError(f"{where} {key}: expected a number above 0, not {facts[key]!r}") from None
     return found[0], found[1]

@@ -1,273 +1,34 @@
-"""A live run from the command line: venue, trader, session and monitor put together, conducted, and summed up."""
+"""``xtalgo run`` without ``--replay``: what is asked for is checked, shown, run and summed up."""
 
 from __future__ import annotations
 
 import math
 import os
-import secrets
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import trio
-from attrs import define, field, frozen
 
 from xtalgo.app import report
-from xtalgo.app.config import Settings, load_settings
+from xtalgo.app.config import load_settings
 from xtalgo.app.console import Row, Screen, complain
-from xtalgo.app.exits import NoConnection, NotFlat
+from xtalgo.app.liverun import LiveRun, Plan
 from xtalgo.app.livetable import TableDisplay
 from xtalgo.app.loader import load_strategies
-from xtalgo.app.monitor import Monitor
 from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
 from xtalgo.app.run import Request, fills_writer, refuse
-from xtalgo.app.summary import AskPositions, Remains, Witness, figures, show_figures
-from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, asker, choose
-from xtalgo.client.aslive import make_trader
-from xtalgo.client.trader import Trader
-from xtalgo.engine.blame import blame
-from xtalgo.engine.strategy import Strategy
-from xtalgo.live.clock import WallClock
-from xtalgo.live.host import ServerHost
+from xtalgo.app.summary import figures, show_figures
+from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, choose
 from xtalgo.live.lock import SessionLock
-from xtalgo.live.paper import PaperVenue
-from xtalgo.live.redial import Ending, EndKind
-from xtalgo.live.server import serve
-from xtalgo.live.session import Outcome, Session, StopMode
-from xtalgo.live.wires import Dial, dialer
-from xtalgo.model.errors import AuthError, ConfigError, SessionTakenOver, StrategyError
-from xtalgo.model.types import Ns
-from xtalgo.sim.feeds import SyntheticFeed
-from xtalgo.sim.fills import Latency
-from xtalgo.sim.server import SimServer
+from xtalgo.live.session import StopMode
+from xtalgo.model.errors import ConfigError
 
-__all__ = ["LiveRun", "Plan", "demo_server", "run_live"]
+__all__ = ["run_live"]
 
 _MODEL_FLAGS: Final = ("--ideal", "--entry-latency", "--slippage", "--commission", "--touch", "--stop-trigger", "--oco")
-
-
-@frozen(kw_only=True, eq=False)
-class Plan:
-    """A live run before it begins."""
-
-    target: Target
-    settings: Settings
-    strategies: Sequence[tuple[str, Strategy]]
-    duration: float | None = None
-    """Seconds from the strategies' start; a connection has as long to come about."""
-
-    @property
-    def on_stop(self) -> StopMode:
-        """What the end does with what is open."""
-        return StopMode(self.settings.live.on_stop)
-
-    def trader(self) -> Trader:
-        """The client of this run. Its order ids begin with letters and digits of its own: the venue keeps ids."""
-        return make_trader(
-            [strategy for _, strategy in self.strategies],
-            contracts=self.settings.contracts,
-            accounts=self.target.accounts,
-            limits=self.settings.replay.limits,
-            run=f"x{secrets.token_hex(4)}",
-        )
-
-    def paper(self) -> PaperVenue | None:
-        """The venue on paper, if that is what is wanted."""
-        if not self.target.is_paper:
-            return None
-        replay = self.settings.replay
-        return PaperVenue(self.target.accounts, self.settings.contracts, replay.fills, replay.latency, replay.fees)
-
-
-# --- the run -----------------------------------------------------------------------------------------------------
-
-
-@define(eq=False)
-class LiveRun:
-    """One run, from the dial to what is left. ``conduct`` is called once; ``verdict`` says how it ended."""
-
-    plan: Plan
-    display: Display
-    clock: WallClock = field(factory=WallClock)
-    session: Session | None = field(init=False, default=None)
-    outcome: Outcome | None = field(init=False, default=None)
-    remains: tuple[Remains, ...] = field(init=False, default=())
-    ended: Ns = field(init=False, default=0)
-    how: str = field(init=False, default="it did not begin")
-    monitor: Monitor = field(init=False)
-    _witness: Witness = field(init=False, factory=Witness)
-    _signalled: bool = field(init=False, default=False)
-    _cut: bool = field(init=False, default=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.monitor = Monitor(self.display)
-
-    def update(self, session: Session, now: Ns) -> None:
-        """The observer of the session."""
-        self._witness.look(session)
-        self.monitor.update(session, now)
-
-    async def main(self) -> None:
-        """The whole run, with its own server where it is a demo."""
-        try:
-            await self._main()
-        except BaseExceptionGroup as group:
-            raise self._one_of(group) from None
-
-    async def _main(self) -> None:
-        target, contracts = self.plan.target, self.plan.settings.contracts
-        async with trio.open_nursery() as nursery:
-            url, token = target.url, target.token
-            secret: Any = token
-            if url is None:
-                secret = secrets.token_hex(16)  # nobody else on this machine shall meet our server
-                host = ServerHost(demo_server(self.plan, secret, self.clock.now()), self.clock)
-                await nursery.start(host.run)
-                url = (await nursery.start(partial(serve, host, port=0))).ws
-            ask = None if target.is_paper else asker(url, secret, contracts)
-            await self.conduct(dialer(url, secret), ask, signals=True)
-            nursery.cancel_scope.cancel()
-
-    async def conduct(self, dial: Dial, ask: AskPositions | None = None, *, signals: bool = False) -> None:
-        """Dial and trade until something ends it, and find out what is left."""
-        plan = self.plan
-        session = self.session = Session(
-            plan.trader(),
-            dial,
-            self.clock,
-            on_stop=plan.on_stop,
-            duration=plan.duration,
-            observer=self,
-            paper=plan.paper(),
-        )
-        accounts = plan.target.accounts
-        self.remains = tuple(Remains(account) for account in accounts)
-        async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as scope:
-                if signals:
-                    nursery.start_soon(self._hear_signals, session, scope)
-                if plan.duration is not None:
-                    nursery.start_soon(self._give_up, session, plan.duration)
-                self.outcome = await session.run()
-                self.remains = await self._witness.remains(session, ask)
-            nursery.cancel_scope.cancel()
-        self.ended = self.clock.now()
-        self.monitor.look(session, self.ended)
-        self.how = self._how(session)
-
-    async def _hear_signals(self, session: Session, scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(*_signals()) as received:
-            async for _ in received:
-                now = self.clock.now()
-                if session.trader.is_stopping or self._signalled:
-                    self._cut = True
-                    session.trader.tell(now, "stopping at once; what is open stays open")
-                    scope.cancel()
-                    return
-                self._signalled = True
-                session.trader.tell(now, f"stopping ({self.plan.on_stop}); Ctrl-C once more stops at once")
-                self.update(session, now)
-                session.stop()
-
-    async def _give_up(self, session: Session, duration: float) -> None:
-        await trio.sleep(duration)
-        if session.started is None:
-            session.stop()
-
-    def _one_of(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
-        """The one error that a group is about."""
-        leaf: BaseException = group
-        while isinstance(leaf, BaseExceptionGroup):
-            worst = [one for one in leaf.exceptions if isinstance(one, KeyboardInterrupt)]
-            leaf = (worst or leaf.exceptions)[0]
-        if isinstance(leaf, SystemExit):
-            text = "it called sys.exit(); use halt() to stop trading"
-            ended = RuntimeError(text).with_traceback(leaf.__traceback__)
-            leaf = blame(ended, [strategy for _, strategy in self.plan.strategies])
-        self.how = f"at once, by an error: {type(leaf).__name__}; nothing was wound down"
-        return leaf
-
-    # --- how it ended --------------------------------------------------------------------------------------------
-
-    def _how(self, session: Session) -> str:
-        if self._cut or self.outcome is None:
-            return "at once, by the second Ctrl-C; nothing more was wound down"
-        outcome, mode = self.outcome, self.plan.on_stop
-        if outcome.error is not None:
-            protect = "; wound down with protect" if isinstance(outcome.error, StrategyError) else ""
-            return f"by an error: {' '.join(str(outcome.error).split())}{protect}"
-        if outcome.ending is not None:
-            return f"by the link: {outcome.ending.text}"
-        if self.display.writer.broken is not None:
-            return f"because nobody reads this any more; wound down with {mode}"
-        if self._signalled:
-            return f"by a signal; wound down with {mode}"
-        if session.started is None:
-            return f"there was no connection within {self.plan.duration:g} s"
-        return f"after {self.plan.duration:g} s, as asked; wound down with {mode}"
-
-    def verdict(self) -> None:
-        """Raises what decides the exit code; nothing when the run ended well."""
-        if self._cut or self.outcome is None:
-            raise KeyboardInterrupt
-        outcome = self.outcome
-        if outcome.error is not None:
-            raise outcome.error
-        if outcome.ending is not None:
-            raise _error_of(outcome.ending)
-        if self.plan.on_stop is StopMode.FLATTEN and outcome.began and not all(one.is_flat for one in self.remains):
-            told = "; ".join(f"{one.account}: {one}" for one in self.remains if not one.is_flat)
-            raise NotFlat(f"--on-stop flatten: not known to be flat: {told}")
-        if not outcome.began and not self._signalled:
-            session = self.session
-            assert session is not None
-            why = session.link.last_reason or "the venue's answers did not come"
-            raise NoConnection(f"the run never began: {why}")
-        if self.display.writer.broken is not None:
-            raise BrokenPipeError
-
-
-def _error_of(ending: Ending) -> Exception:
-    match ending.kind:
-        case EndKind.TOKEN_REFUSED:
-            return AuthError(ending.text)
-        case EndKind.TAKEN_OVER:
-            return SessionTakenOver(ending.text)
-        case EndKind.WRONG_URL:
-            return ConfigError(ending.text)
-        case _:
-            return NoConnection(ending.text)
-
-
-def _signals() -> list[signal.Signals]:
-    """What asks a run to end. A terminal that closes does, too, unless that is ignored (``nohup``)."""
-    if sys.platform == "win32":  # pragma: no cover
-        return [signal.SIGINT, signal.SIGBREAK]
-    found = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
-
-
-def demo_server(plan: Plan, token: str, now: Ns) -> SimServer:
-    """The server of a demo: an endless synthetic market that never closes."""
-    replay, contracts = plan.settings.replay, plan.settings.contracts
-    return SimServer(
-        SyntheticFeed(plan.settings.live.seed, contracts, now, always_open=True),
-        token=token,
-        accounts=plan.target.accounts,
-        contracts=contracts,
-        fills=replay.fills,
-        latency=Latency(entry=replay.latency.entry, report=0),
-        fees=replay.fees,
-    )
-
-
-# --- from the command line -----------------------------------------------------------------------------------------
 
 
 def run_live(request: Request, files: Sequence[str]) -> None:
@@ -305,7 +66,7 @@ def run_live(request: Request, files: Sequence[str]) -> None:
         assert session is not None
         fills = [] if session.trader.engine is None else session.trader.engine.blotter.fills
         write_fills(sorted(fills, key=lambda fill: fill.executed))
-        if request.fills is not None:
+        if request.fills is not None and run.display.writer.broken is None:
             screen.text(f"Fills written to {request.fills}")
         run.verdict()
 
@@ -412,6 +173,6 @@ def _sum_up(run: LiveRun, screen: Screen, *, is_json: bool) -> None:
     run.display.close()
     if run.display.writer.dropped:
         complain(f"{run.display.writer.dropped:,} lines were not written, since nobody read them")
-    if not is_json and run.display.writer.broken is None:
+    if run.display.writer.broken is None:
         show_figures(screen, found, run.remains, run.plan.target.name)
         screen.flush()

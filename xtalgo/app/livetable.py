@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from attrs import frozen
@@ -70,7 +71,9 @@ class TableDisplay:
     def close(self) -> None:
         """Take the table away; what was told stays."""
         self.writer.put(self._live.stop)
-        self.writer.close()
+        if self.writer.close():
+            with suppress(OSError, ValueError):  # once more, for a terminal that has gone: standard output is put back
+                self._live.stop()
 
 
 # --- what it shows -----------------------------------------------------------------------------------------------

@@ -69,13 +69,14 @@ class Writer:
         """Whether something waits to be written."""
         return not self._todo.empty()
 
-    def close(self) -> None:
-        """Write what is left, and end."""
+    def close(self) -> bool:
+        """Write what is left, and end; False when nobody reads, and the thread ends with the process."""
         try:
             self._todo.put(None, timeout=_LAST_WORDS)
         except Full:
-            return  # nobody reads; the thread ends with the process
+            return False
         self._thread.join(_LAST_WORDS)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (write := self._todo.get()) is not None:

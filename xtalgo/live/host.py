@@ -26,6 +26,12 @@ MOST_WAITING: Final = 16 * 2**20
 BROKEN: Final = Rejection(500, b'{"success":false,"error":"internal error of the simulated server"}')
 """What a client is told when the server failed, which is about to end."""
 
+AHEAD: Final = 2**16
+"""Characters that may wait for a client before a server that is catching up lets it read first."""
+
+PATIENCE: Final = 1.0
+"""Seconds that it waits for such a client, once until the client has read that much."""
+
 _BATCH: Final = 50
 
 
@@ -51,6 +57,8 @@ class Session:
     _size: int = field(default=0, init=False)
     _wake: trio.Event = field(factory=trio.Event, init=False, repr=False)
     _over: trio.Event = field(factory=trio.Event, init=False, repr=False)
+    _room: trio.Event = field(factory=trio.Event, init=False, repr=False)
+    _is_slow: bool = field(default=False, init=False, repr=False)
 
     def feed(self, text: str) -> None:
         """A text frame came. Ignored when the connection is over."""
@@ -74,7 +82,18 @@ class Session:
         output = self._waiting.popleft()
         if isinstance(output, Send):
             self._size -= len(output.text)
+            if self._size <= AHEAD // 2:
+                self._room.set()
+                self._is_slow = False
         return output
+
+    async def room(self) -> None:
+        """For the host: let the client read, if much waits for it and it does read."""
+        if self._size > AHEAD and not self._is_slow and not self.is_over:
+            self._room = trio.Event()
+            with trio.move_on_after(PATIENCE) as scope:
+                await self._room.wait()
+            self._is_slow = scope.cancelled_caught
 
     async def over(self) -> None:
         """Wait until the server is done with this connection."""
@@ -98,6 +117,7 @@ class Session:
     def _end(self) -> None:
         self.is_over = True
         self._over.set()
+        self._room.set()
         self._wake.set()
 
 
@@ -222,11 +242,17 @@ class ServerHost(Host):
         self._clock = clock
         self._wake = trio.Event()
         self._planned: Ns = NEVER
+        self._behind: Ns | None = None
+        """How far the server has come while it is catching up with the clock."""
+
+    def _now(self) -> Ns:
+        """The server's time for an input. One that is catching up is not made to leap by it."""
+        return self._clock.now() if self._behind is None else self._behind
 
     def connect(self, token: str | None) -> Session | Rejection:
         """A client asks for a socket. The connection before it is closed by this."""
         with self._guarded():
-            found = self._connect(token, self._clock.now())
+            found = self._connect(token, self._now())
             self._done()
             return found
         return BROKEN
@@ -234,14 +260,14 @@ class ServerHost(Host):
     def receive(self, session: Session, text: str) -> None:
         """A text frame came."""
         with self._guarded():
-            self.server.receive(session.number, text, self._clock.now())
+            self.server.receive(session.number, text, self._now())
             self._done()
 
     def gone(self, session: Session) -> None:
         """A client went away."""
         with self._guarded():
             self._sessions.pop(session.number, None)
-            self.server.disconnect(session.number, self._clock.now())
+            self.server.disconnect(session.number, self._now())
             self._done()
 
     async def request(
@@ -251,7 +277,7 @@ class ServerHost(Host):
         waiter = _Waiter()
         number = 0
         with self._guarded():
-            number = self.server.request(token, method, path, query, body, self._clock.now())
+            number = self.server.request(token, method, path, query, body, self._now())
             self._calls[number] = waiter
             self._done()
         if not number:
@@ -263,7 +289,7 @@ class ServerHost(Host):
 
     def _done(self) -> None:
         """After an input: hand out what it led to, and see whether something is due earlier than planned."""
-        self._hand_out(self.server.outputs(), self._clock.now())
+        self._hand_out(self.server.outputs(), self._now())
         if self.server.due < self._planned:
             self._wake.set()
 
@@ -302,8 +328,12 @@ class ServerHost(Host):
             self._hand_out(self.server.outputs(), due)
             steps += 1
             if steps % _BATCH == 0:
+                self._behind = due
                 await trio.lowlevel.checkpoint()
+                for session in list(self._sessions.values()):
+                    await session.room()
                 now = max(now, self._clock.now())
+        self._behind = None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
