@@ -21,7 +21,8 @@ from xtalgo.app.console import Screen
 from xtalgo.app.livetable import TableDisplay, View, draw, view_of
 from xtalgo.app.monitor import Monitor
 from xtalgo.app.news import JsonDisplay, News, PlainDisplay, Writer, clock_time, plain_line
-from xtalgo.app.summary import Remains, figures, show_figures
+from xtalgo.app.summary import figures, left_text, show_figures
+from xtalgo.live.session import Left
 from xtalgo.live.wires import DialFailed
 
 
@@ -126,26 +127,42 @@ async def test_many_denials_are_few_lines(autojump_clock) -> None:
     assert one.engine.denials["order_size"] > 32
 
 
-async def test_a_long_outage_is_few_lines(autojump_clock) -> None:
-    reasons = iter(["refused"] * 20 + ["no route"] * 100)
+async def test_others_hands_quarantine_and_what_is_new_to_us(autojump_clock) -> None:
+    one = life([Bracketed(breaks_at=6), Bracketed()])
+    await conduct(one)
+    (raised,) = one.heard.of("quarantine")
+    assert re.search(r"^Bracketed raised at .*liveruns\.py:\d+; it is in quarantine: .*as planned", raised.text)
+    now = one.run.ended
+    one.engine.decisions += [(now, "external", "Demo101", "ES 06-26", -1, -1), (now, "brand-new", 5), (now, "bare")]
+    one.run.update(one.session, now)
+    external, unknown, bare = one.heard.news[-3:]
+    assert external.text == "somebody else moved ES 06-26 in Demo101 by -1; our books gave up -1"
+    assert external.is_warning
+    assert (unknown.event, unknown.text) == ("brand-new", "brand-new 5")
+    assert bare.event == "bare"
 
-    async def dial() -> Any:
-        raise DialFailed(f"no connection to x: {next(reasons)}")
 
-    one = life(duration=1_200)
-    await one.run.conduct(dial)
-    told = [news.text for news in one.heard.of("link") if news.text]
-    assert one.session.link.attempts > 40
-    assert 5 <= len(told) <= 9
-    assert re.fullmatch("not connected: no connection to x: refused; attempt [12], trying again", told[0])
-    assert sum("no route; attempt 2" in text for text in told) == 1
+async def test_a_monitor_that_fails_does_not_end_the_run(autojump_clock) -> None:
+    class Broken(Monitor):
+        def look(self, session, now: int) -> None:
+            if session.started is not None:
+                raise KeyError("of ours")
+            super().look(session, now)
+
+    one = life(on_stop="flatten")
+    one.run.monitor = Broken(one.heard)
+    await conduct(one)
+    assert one.run.left[0].is_flat
+    assert len(one.engine.blotter.fills) == 2
+    assert [text for text in one.heard.texts if "the run goes on without it" in text] == [one.heard.texts[-1]]
+    with pytest.raises(KeyError):  # reported as ours, after everything else
+        one.run.verdict()
 
 
 async def test_drops_are_told(autojump_clock) -> None:
     one = life(faults={"drop_at": [8]}, duration=20)
     await conduct(one)
     assert "link up again, connection 2" in one.heard.texts
-    assert not [text for text in one.heard.texts if text.startswith("not connected")]
     (down,) = [text for text in one.heard.texts if text.startswith("link down") and "next attempt" in text]
     assert re.search(r"next attempt in \d s", down)
 
@@ -298,28 +315,28 @@ def test_the_live_table_leaves_the_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("remains", "text", "is_flat"),
+    ("left", "text", "is_flat"),
     [
-        (Remains("A", {}, ()), "flat: no position, no working order", True),
-        (Remains("A", {"ES 06-26": -2}, ()), "ES 06-26 -2; 0 working orders", False),
-        (Remains("A", {}, ("x-1: buy",)), "no position; 1 working orders", False),
-        (Remains("A", {}, None), "no position; whether orders work is not known: look there yourself", False),
-        (Remains("A", None, ()), "positions not known; 0 working orders", False),
-        (Remains("A"), "not known: the venue could not be asked; look there yourself", False),
+        (Left("A", {}, ()), "flat: no position, no working order", True),
+        (Left("A", {"ES 06-26": -2}, ()), "ES 06-26 -2; 0 working orders", False),
+        (Left("A", {}, ("x-1: buy",)), "no position; 1 working orders", False),
+        (Left("A", {}, None), "no position; whether orders work is not known: look there yourself", False),
+        (Left("A", None, ()), "positions not known; 0 working orders", False),
+        (Left("A", None), "not known: the venue could not be asked; look there yourself", False),
     ],
 )
-def test_flat_is_only_what_was_said_to_be(remains: Remains, text: str, is_flat: bool) -> None:
-    assert str(remains) == text
-    assert remains.is_flat is is_flat
+def test_flat_is_only_what_was_said_to_be(left: Left, text: str, is_flat: bool) -> None:
+    assert left_text(left) == text
+    assert left.is_flat is is_flat
 
 
 async def test_the_summary_in_words(autojump_clock) -> None:
     one = life([Bracketed(), Keen()], duration=12, max_order_quantity="1", commission="1")
     await conduct(one)
-    found = figures(one.session, one.run.remains, one.run.ended, one.run.how)
+    found = figures(one.session, one.run.left, one.run.ended, one.run.how)
     json.dumps(found, allow_nan=False)
     stream = io.StringIO()
-    show_figures(Screen(stream), found, one.run.remains, "DEMO")
+    show_figures(Screen(stream), found, one.run.left, "DEMO")
     text = stream.getvalue()
     assert "Summary: DEMO" in text
     assert "after 12 s, as asked; wound down with protect" in text
@@ -338,8 +355,8 @@ async def test_the_summary_of_a_run_that_never_began_is_short(autojump_clock) ->
     one = life(duration=5)
     await one.run.conduct(dial)
     stream = io.StringIO()
-    found = figures(one.session, one.run.remains, one.run.ended, one.run.how)
-    show_figures(Screen(stream), found, one.run.remains, "DEMO")
+    found = figures(one.session, one.run.left, one.run.ended, one.run.how)
+    show_figures(Screen(stream), found, one.run.left, "DEMO")
     assert "never began; no order was sent" in stream.getvalue()
     assert "flat" not in stream.getvalue()
 

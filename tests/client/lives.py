@@ -140,7 +140,7 @@ class Life:
     exceeding: int = 0
     """Moments at which exits at the venue covered more than the position (measured where only one strategy trades)."""
     turned: int = 0
-    """Fills of exits that made a position larger, or turned it over."""
+    """Fills of exits that made a position larger, or turned it over (where only one strategy trades)."""
     faults: dict[str, Any] = Factory(dict)
     ending: str = ""
 
@@ -327,8 +327,10 @@ def live(seed: int) -> Life:
             life.problems.append(f"{life.ending}: not settled {QUIET} s later")
         _judge(life, world)
         _judge_ending(life, world)
-    life.row, life.exceeding, life.drops = world.row, world.exceeding, trader.health.drops
-    life.doubts = trader.health.doubts
+    life.row, life.drops, life.doubts = world.row, trader.health.drops, trader.health.doubts
+    life.exceeding = world.exceeding
+    if len(instruments) < len(strategies):
+        life.exceeding = life.turned = 0
     return life
 
 

@@ -343,3 +343,28 @@ async def test_wrong_account_and_wrong_instrument_are_refused_before_anything_is
             outcome = await session.run()
         assert words in str(outcome.error)
         assert {json.loads(frame)["api"] for frame in world.frames} <= {"ListAccounts", "GetQuote"}
+
+
+async def test_a_server_that_refuses_the_handshake_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    """503 four times: told, waited for with growing gaps, and then traded."""
+    world = world_of(ticks(5 * MINUTE), faults={"reject_handshake": [503, 4]})
+    run = Run(world)
+    async with world.open(), trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await run.until(60)
+        assert world.dials == 5
+        assert run.session.started is not None
+        nursery.cancel_scope.cancel()
+    assert run.told.count("no connection") >= 3  # two attempts within a second are told as one
+    assert "503" in run.told
+
+
+async def test_a_run_that_never_gets_a_connection_ends_on_time(autojump_clock: trio.testing.MockClock) -> None:
+    world = world_of(ticks(5 * MINUTE), faults={"reject_handshake": [503, 1000]})
+    run = Run(world, duration=60.0)
+    async with world.open(), trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await run.until(70)
+        assert run.outcome is not None
+    assert not run.outcome.began
+    assert not run.outcome.is_flat

@@ -17,10 +17,11 @@ from xtalgo.engine.risk import RiskLimits
 from xtalgo.engine.series import QuoteTable
 from xtalgo.engine.strategy import Strategy
 from xtalgo.live.clock import WallClock
-from xtalgo.live.host import ServerHost, serve_stream
+from xtalgo.live.host import ServerHost
 from xtalgo.live.redial import Redial
 from xtalgo.live.session import Session
 from xtalgo.live.tokens import Token
+from xtalgo.live.transports import serve_stream
 from xtalgo.live.wires import Wire, over_stream
 from xtalgo.model.instruments import ContractBook
 from xtalgo.sim.faults import Faults

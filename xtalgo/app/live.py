@@ -167,12 +167,12 @@ def _sum_up(run: LiveRun, screen: Screen, *, is_json: bool) -> None:
         run.display.close()
         return
     now = run.ended or session.trader.engine.now if session.trader.engine is not None else run.ended
-    found = figures(session, run.remains, now, run.how)
+    found = figures(session, run.left, now, run.how)
     if is_json:
         run.display.tell(News(run.clock.wall(), "summary", "", found))
     run.display.close()
     if run.display.writer.dropped:
         complain(f"{run.display.writer.dropped:,} lines were not written, since nobody read them")
     if run.display.writer.broken is None:
-        show_figures(screen, found, run.remains, run.plan.target.name)
+        show_figures(screen, found, run.left, run.plan.target.name)
         screen.flush()

@@ -15,9 +15,9 @@ from attrs import define, field, frozen
 from xtalgo.app.config import Settings
 from xtalgo.app.exits import NoConnection, NotFlat
 from xtalgo.app.monitor import Monitor
-from xtalgo.app.news import Display
-from xtalgo.app.summary import AskPositions, Remains, Witness
-from xtalgo.app.venues import Target, asker
+from xtalgo.app.news import Display, News
+from xtalgo.app.summary import left_text
+from xtalgo.app.venues import AskPositions, Target, asker
 from xtalgo.client.aslive import make_trader
 from xtalgo.client.trader import Trader
 from xtalgo.engine.blame import blame
@@ -27,7 +27,7 @@ from xtalgo.live.host import ServerHost
 from xtalgo.live.paper import PaperVenue
 from xtalgo.live.redial import Ending, EndKind
 from xtalgo.live.server import serve
-from xtalgo.live.session import Outcome, Session, StopMode
+from xtalgo.live.session import Left, Outcome, Session, StopMode
 from xtalgo.live.wires import Dial, dialer
 from xtalgo.model.errors import AuthError, ConfigError, SessionTakenOver, StrategyError
 from xtalgo.model.types import Ns
@@ -83,11 +83,12 @@ class LiveRun:
     clock: WallClock = field(factory=WallClock)
     session: Session | None = field(init=False, default=None)
     outcome: Outcome | None = field(init=False, default=None)
-    remains: tuple[Remains, ...] = field(init=False, default=())
+    left: tuple[Left, ...] = field(init=False, default=())
     ended: Ns = field(init=False, default=0)
     how: str = field(init=False, default="it did not begin")
     monitor: Monitor = field(init=False)
-    _witness: Witness = field(init=False, factory=Witness)
+    fault: Exception | None = field(init=False, default=None)
+    """What broke the monitor; the run went on without it."""
     _signalled: bool = field(init=False, default=False)
     _cut: bool = field(init=False, default=False)
 
@@ -96,8 +97,13 @@ class LiveRun:
 
     def update(self, session: Session, now: Ns) -> None:
         """The observer of the session."""
-        self._witness.look(session)
-        self.monitor.update(session, now)
+        if self.fault is None:
+            try:
+                self.monitor.update(session, now)
+            except Exception as error:  # whoever only watches must not bring a run down
+                self.fault = error
+                text = f"the display failed ({type(error).__name__}: {error}); the run goes on without it"
+                self.display.tell(News(now, "error", text, is_warning=True))
 
     async def main(self) -> None:
         """The whole run, with its own server where it is a demo."""
@@ -131,20 +137,19 @@ class LiveRun:
             duration=plan.duration,
             observer=self,
             paper=plan.paper(),
+            ask_positions=ask,
         )
-        accounts = plan.target.accounts
-        self.remains = tuple(Remains(account) for account in accounts)
+        self.left = tuple(Left(account, None) for account in plan.target.accounts)
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope:
                 if signals:
                     nursery.start_soon(self._hear_signals, session, scope)
-                if plan.duration is not None:
-                    nursery.start_soon(self._give_up, session, plan.duration)
                 self.outcome = await session.run()
-                self.remains = await self._witness.remains(session, ask)
+                self.left = self.outcome.left or self.left
             nursery.cancel_scope.cancel()
         self.ended = self.clock.now()
-        self.monitor.look(session, self.ended)
+        self.monitor.rest()
+        self.update(session, self.ended)
         self.how = self._how(session)
 
     async def _hear_signals(self, session: Session, scope: trio.CancelScope) -> None:
@@ -160,11 +165,6 @@ class LiveRun:
                 session.trader.tell(now, f"stopping ({self.plan.on_stop}); Ctrl-C once more stops at once")
                 self.update(session, now)
                 session.stop()
-
-    async def _give_up(self, session: Session, duration: float) -> None:
-        await trio.sleep(duration)
-        if session.started is None:
-            session.stop()
 
     def _one_of(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """The one error that a group is about."""
@@ -205,16 +205,21 @@ class LiveRun:
         outcome = self.outcome
         if outcome.error is not None:
             raise outcome.error
+        engine = None if self.session is None else self.session.trader.engine
+        if engine is not None and engine.faults:
+            raise engine.faults[0][1]  # quarantined; the other strategies went on
         if outcome.ending is not None:
             raise _error_of(outcome.ending)
-        if self.plan.on_stop is StopMode.FLATTEN and outcome.began and not all(one.is_flat for one in self.remains):
-            told = "; ".join(f"{one.account}: {one}" for one in self.remains if not one.is_flat)
+        if self.plan.on_stop is StopMode.FLATTEN and outcome.began and not outcome.is_flat:
+            told = "; ".join(f"{one.account}: {left_text(one)}" for one in self.left if not one.is_flat)
             raise NotFlat(f"--on-stop flatten: not known to be flat: {told}")
         if not outcome.began and not self._signalled:
             session = self.session
             assert session is not None
             why = session.link.last_reason or "the venue's answers did not come"
             raise NoConnection(f"the run never began: {why}")
+        if self.fault is not None:
+            raise self.fault
         if self.display.writer.broken is not None:
             raise BrokenPipeError
 

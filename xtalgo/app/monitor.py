@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from xtalgo.app.loader import shown_path
 from xtalgo.app.news import Display, News
 from xtalgo.app.report import money
 from xtalgo.engine.engine import Engine
@@ -51,8 +52,6 @@ class Monitor:
     _next: Ns = field(init=False, default=0)
     _status_at: Ns = field(init=False, default=0)
     _state: LinkState | None = field(init=False, default=None)
-    _attempts: int = field(init=False, default=0)
-    _reason: str | None = field(init=False, default=None)
     _decisions: int = field(init=False, default=0)
     _fills: int = field(init=False, default=0)
     _notes: int = field(init=False, default=0)
@@ -75,6 +74,10 @@ class Monitor:
             ):
                 return
         self.look(session, now)
+
+    def rest(self) -> None:
+        """Look at everything at the next update: the last one."""
+        self._next = 0
 
     def look(self, session: Session, now: Ns) -> None:
         """Tell what is new, at once."""
@@ -123,17 +126,9 @@ class Monitor:
             self._state = link.state
             text = ""
             if link.state is LinkState.UP:
-                self._attempts, self._reason = link.attempts, None
                 text = "link up" if link.generation == 1 else f"link up again, connection {link.generation}"
             facts = {"state": str(link.state), "connection": link.generation, "drops": link.drops}
             yield News(now, "link", text, facts)
-        if link.attempts != self._attempts and link.state is LinkState.WAITING:
-            tries, self._attempts = link.attempts, link.attempts
-            # A long outage is one line for each new reason, and then ever fewer.
-            if link.last_reason != self._reason or tries & (tries - 1) == 0:
-                self._reason = link.last_reason
-                text = f"not connected: {link.last_reason}; attempt {tries}, trying again"
-                yield News(now, "link", text, {"state": "failed", "attempts": tries}, is_warning=True)
 
     # --- what the engine did -------------------------------------------------------------------------------------
 
@@ -173,8 +168,19 @@ class Monitor:
             owner, account = facts
             text = f"{owner} may open nothing more in {account} today: its daily loss is reached"
             yield News(ts, "lock", text, {"strategy": owner, "account": account}, is_warning=True)
-            return
-        order = engine.blotter.orders[str(facts[0])]
+        elif what == "quarantine":
+            yield _quarantine(engine, str(facts[0]), ts)
+        elif what == "external":
+            account, instrument, difference, taken = facts
+            text = f"somebody else moved {instrument} in {account} by {difference}; our books gave up {taken}"
+            told = {"account": account, "instrument": instrument, "difference": difference, "taken": taken}
+            yield News(ts, "external", text, told, is_warning=True)
+        elif (order := engine.blotter.orders.get(str(facts[0]) if facts else "")) is not None:
+            yield from self._ordered(ts, str(what), order, facts)
+        else:
+            yield News(ts, str(what), f"{what} {' '.join(map(str, facts))}", {"facts": facts})
+
+    def _ordered(self, ts: Ns, what: str, order: Order, facts: list[Any]) -> Iterator[News]:
         if what == "place":
             self._open[order.id] = OrderStatus.QUEUED
             yield News(ts, "order", f"order {order_text(order)}", {**_order_facts(order), "status": "placed"})
@@ -197,6 +203,15 @@ class Monitor:
             more = "" if count < _OFTEN else f" ({count:,} times for this reason)"
             text = f"denied {order_text(order)}: {order.reason}{more}"
         return News(ts, "deny", text, {"id": order.id, "reason": reason, "why": order.reason}, is_warning=True)
+
+
+def _quarantine(engine: Engine, name: str, ts: Ns) -> News:
+    fault = next((error for owner, error in engine.faults if owner == name), None)
+    place = ""
+    if isinstance(fault, StrategyError) and fault.file is not None:
+        place = f" at {shown_path(fault.file)}:{fault.line}"
+    text = f"{name} raised{place}; it is in quarantine: {fault}"
+    return News(ts, "quarantine", text, {"strategy": name, "error": str(fault)}, is_warning=True)
 
 
 # --- news in words ---------------------------------------------------------------------------------------------------

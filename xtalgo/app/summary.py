@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any, Final, TypeAlias
-
-import trio
-from attrs import define, field, frozen
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from xtalgo.app.console import Row, Screen
-from xtalgo.app.monitor import open_pnl, order_text, price_of
+from xtalgo.app.monitor import open_pnl, order_text
 from xtalgo.app.report import money
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.ledger import MICRO
 from xtalgo.engine.orders import Order
-from xtalgo.live.link import LinkState
-from xtalgo.live.session import Session
-from xtalgo.model.reports import OrderReport, PositionReport
+from xtalgo.live.session import Left, Session
 from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, Trigger
 
-__all__ = ["AskPositions", "Remains", "Witness", "figures", "show_figures"]
-
-AskPositions: TypeAlias = Callable[[str], Awaitable[Sequence[PositionReport]]]
-"""Positions of an account over another road than the link."""
-
-_WITHIN: Final = 6.0
-"""Seconds for that road."""
+__all__ = ["figures", "left_text", "show_figures"]
 
 _UNSENT: Final = ("draft", "denied", "not sent")
 _LOCAL: Final = (Trigger.DROP, Trigger.STALE, Trigger.UNSENT)
@@ -35,81 +23,22 @@ _LOCAL: Final = (Trigger.DROP, Trigger.STALE, Trigger.UNSENT)
 _FEW: Final = 12
 
 
-@frozen
-class Remains:
-    """What an account holds and what works in it when a run is over, whoever did it. None: the venue was not heard."""
-
-    account: str
-    positions: dict[str, int] | None = None
-    orders: tuple[str, ...] | None = None
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether the venue said that nothing is held and nothing works."""
-        return self.positions == {} and self.orders == ()
-
-    def __str__(self) -> str:
-        if self.positions is None and self.orders is None:
-            return "not known: the venue could not be asked; look there yourself"
-        held = "positions not known"
-        if self.positions is not None:
-            held = ", ".join(f"{name} {count:+d}" for name, count in self.positions.items()) or "no position"
-        if self.orders is None:
-            return f"{held}; whether orders work is not known: look there yourself"
-        return f"flat: {held}, no working order" if self.is_flat else f"{held}; {len(self.orders)} working orders"
-
-
-@define(eq=False)
-class Witness:
-    """Remembers the venue's lists of positions and orders of a run that is stopping, while the link stands.
-
-    Lists count only if nothing was under way when they were taken: what was asked and never answered proves nothing,
-    and an earlier answer is an answer to another question.
-    """
-
-    _seen: dict[str, Remains] = field(factory=dict)
-
-    def look(self, session: Session) -> None:
-        """After an input."""
-        trader = session.trader
-        if not trader.is_stopping or session.link.state is not LinkState.UP:
-            return
-        liaison = None if trader.engine is None else trader.engine.liaison
-        if liaison is None:
-            return
-        for account in trader.setup.accounts:
-            held, working = liaison.positions.get(account), liaison.working.get(account)
-            if liaison.planner.is_open(account) or held is None or working is None:
-                self._seen.pop(account, None)
-            else:
-                self._seen[account] = Remains(account, dict(held), tuple(map(_told, working)))
-
-    async def remains(self, session: Session, ask: AskPositions | None) -> tuple[Remains, ...]:
-        """By the last lists; over the other road, positions alone, where they did not come."""
-        found = []
-        setup = session.trader.setup
-        for account in setup.accounts or setup.wanted_accounts:
-            seen = self._seen.get(account)
-            if seen is None:
-                seen = Remains(account)
-                if ask is not None and session.started is not None:
-                    with trio.move_on_after(_WITHIN), suppress(Exception):
-                        rows = await ask(account)
-                        seen = Remains(account, {row.instrument: row.quantity for row in rows if row.quantity})
-            found.append(seen)
-        return tuple(found)
-
-
-def _told(row: OrderReport) -> str:
-    side = "?" if row.side is None else row.side.name.lower()
-    price = price_of(row.limit_price, row.stop_price)
-    return f"{row.order_id}: {side} {row.quantity} {row.instrument or '?'} {price}"
+def left_text(left: Left) -> str:
+    """What an account holds and what works in it, whoever did it; flat only where the venue said so."""
+    if left.positions is None and left.orders is None:
+        return "not known: the venue could not be asked; look there yourself"
+    held = "positions not known"
+    if left.positions is not None:
+        held = ", ".join(f"{name} {count:+d}" for name, count in left.positions.items()) or "no position"
+    if left.orders is None:
+        return f"{held}; whether orders work is not known: look there yourself"
+    return f"flat: {held}, no working order" if left.is_flat else f"{held}; {len(left.orders)} working orders"
 
 
 # --- figures -----------------------------------------------------------------------------------------------------
 
 
-def figures(session: Session, remains: Sequence[Remains], now: Ns, how: str) -> dict[str, Any]:
+def figures(session: Session, remains: Sequence[Left], now: Ns, how: str) -> dict[str, Any]:
     """Everything that is said at the end, for machines; ``how`` says how the run ended."""
     trader, link = session.trader, session.link
     engine, health = trader.engine, trader.health
@@ -151,6 +80,7 @@ def figures(session: Session, remains: Sequence[Remains], now: Ns, how: str) -> 
         "silences": health.silences,
         "bad_rows": health.faults + health.unknown,
         "anomalies": 0 if engine is None else len(engine.blotter.anomalies),
+        "quarantined": [] if engine is None else [name for name, _ in engine.faults],
     }
 
 
@@ -187,7 +117,7 @@ def _sum(values: Iterator[float | None]) -> float | None:
 # --- for people --------------------------------------------------------------------------------------------------
 
 
-def show_figures(screen: Screen, found: dict[str, Any], remains: Sequence[Remains], about: str) -> None:
+def show_figures(screen: Screen, found: dict[str, Any], remains: Sequence[Left], about: str) -> None:
     """The figures as labelled rows; ``about`` says what was traded against."""
     screen.text("")
     screen.section(f"Summary: {about}", list(_rows(found)))
@@ -195,7 +125,7 @@ def show_figures(screen: Screen, found: dict[str, Any], remains: Sequence[Remain
         return  # it sent no order, so there is nothing of its own to see to
     rows: list[Row] = []
     for left in remains:
-        rows.append((left.account, str(left)))
+        rows.append((left.account, left_text(left)))
         rows += [("", order) for order in (left.orders or ())[:_FEW]]
     screen.section("Left in the accounts, whoever did it", rows)
     if not all(left.is_flat for left in remains):
@@ -235,6 +165,8 @@ def _rows(found: dict[str, Any]) -> Iterator[Row]:
     denials = ", ".join(f"{count:,} {reason}" for reason, count in found["denials"].items()) or "none"
     yield "denied by us", denials
     yield "refused for rate", f"{found['refusals']:,}; outcomes in doubt {found['doubts']:,}"
+    if found["quarantined"]:
+        yield "in quarantine", f"{', '.join(found['quarantined'])}: it raised, see above"
     yield "anomalies", f"{found['anomalies']:,}; rows and frames of no use {found['bad_rows']:,}"
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import enum
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from xtalgo.app.config import Settings
-from xtalgo.app.summary import AskPositions
 from xtalgo.live.rest import RestClient
 from xtalgo.live.tokens import Token
 from xtalgo.live.wires import dialer
@@ -21,7 +20,7 @@ from xtalgo.model.errors import ConfigError, RemoteProtocolError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.reports import PositionReport
 
-__all__ = ["CROSSTRADE", "DEMO_ACCOUNT", "TOKEN_VARIABLE", "Kind", "Target", "asker", "choose"]
+__all__ = ["CROSSTRADE", "DEMO_ACCOUNT", "TOKEN_VARIABLE", "AskPositions", "Kind", "Target", "asker", "choose"]
 
 CROSSTRADE: Final = "wss://app.crosstrade.io/ws/stream"
 """Where CrossTrade's socket is (documented)."""
@@ -30,6 +29,9 @@ TOKEN_VARIABLE: Final = "XTRADE_TOKEN"
 """The variable that the token is read from, as in CrossTrade's examples (documented)."""
 
 DEMO_ACCOUNT: Final = "Demo101"
+
+AskPositions: TypeAlias = Callable[[str], Awaitable[Sequence[PositionReport]]]
+"""Positions of an account over another road than the link."""
 
 _LONGEST: Final = 65_536
 

@@ -448,6 +448,8 @@ class Trader:
         self.streams.want(list(self.engine.feeds.series))
         self._subscribe(now)
         self._send(commands, now)
+        if len(self.engine.faults) > self._faults:
+            self._quarantined(now)
 
     # --- turns ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from xtalgo.client.trader import Frame, Trader
 from xtalgo.live.clock import WallClock
-from xtalgo.live.link import Link
+from xtalgo.live.link import Link, LinkState
 from xtalgo.live.paper import FROM_THE_VENUE, PaperVenue
 from xtalgo.live.redial import Ending, EndKind, Redial
 from xtalgo.live.wires import Dial
@@ -78,7 +78,7 @@ class Outcome:
     @property
     def is_flat(self) -> bool:
         """Whether every account is known to be flat."""
-        return all(left.is_flat for left in self.left)
+        return bool(self.left) and all(left.is_flat for left in self.left)
 
 
 class Observer(Protocol):
@@ -103,12 +103,14 @@ class Session:
     redial: Redial = field(factory=Redial)
     on_stop: StopMode = StopMode.PROTECT
     duration: float | None = None
-    """Seconds until the run stops by itself, counted from the strategies' start."""
+    """Seconds until the run stops by itself, counted from the strategies' start, or from its own if they never do."""
     drain: float = 10.0
     """Seconds that stopping may take; three times as many to flatten."""
     observer: Observer = field(factory=_Blind)
     paper: PaperVenue | None = None
     ask_positions: Callable[[str], Awaitable[Sequence[PositionReport]]] | None = None
+    is_stepped: bool = field(init=False, default=False)
+    """Whether the server keeps the time, and redials for the trader."""
     link: Link = field(init=False)
     started: Ns | None = field(init=False, default=None)
     """When the strategies started."""
@@ -120,6 +122,7 @@ class Session:
     _stop_asked: trio.Event = field(init=False, factory=trio.Event)
     _progress: trio.Event = field(init=False, factory=trio.Event)
     _error: Exception | None = field(init=False, default=None)
+    _told_attempts: int = field(init=False, default=0)
     _looked: bool = field(init=False, default=False)
     """Whether the venue answered the last look at what is left."""
 
@@ -149,6 +152,7 @@ class Session:
     def link_down(self, now: Ns, generation: int, reason: str, unsent: Sequence[str], wait: float | None) -> None:
         """The connection is over."""
         self._look_at_clock(now)
+        self._told_attempts = self.link.attempts
         after = "" if wait is None else f"; next attempt in {wait:.0f} s"
         self.trader.link_down(now, reason, unsent)
         self.trader.tell(now, f"link down: {reason}{after}")
@@ -175,7 +179,7 @@ class Session:
             if self.paper is not None:
                 for text in self.paper.take(now):
                     trader.frame(text, now)
-        if trader.redial:
+        if trader.redial and not self.is_stepped:
             reason, trader.redial = trader.redial, ""
             self.link.redial_now(reason)
         if trader.is_running and self.started is None:
@@ -233,6 +237,7 @@ class Session:
         return NEVER if self.duration is None else round(self.duration * SECOND_NS)
 
     async def _watch_clock(self) -> None:
+        began = self.clock.now()
         while True:
             await trio.sleep(1)
             jump = self.clock.check()
@@ -243,11 +248,24 @@ class Session:
                 self._carry(now)
             else:
                 self._look_at_clock(now)
+            self._tell_attempts(now)
             self.observer.update(self, now)
-            if self.started is not None and now - self.started >= self._span:
+            # A run that never began must end, too.
+            if now - (began if self.started is None else self.started) >= self._span:
                 self._stop_asked.set()
 
+    def _tell_attempts(self, now: Ns) -> None:
+        """An attempt to connect came to nothing: the link tells of connections alone."""
+        link = self.link
+        if link.state is LinkState.WAITING and link.attempts > self._told_attempts and link.last_reason:
+            self._told_attempts = link.attempts
+            self.trader.tell(now, f"no connection (attempt {link.attempts}): {link.last_reason}")
+
     # --- the run ---------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End the run at once: nothing is wound down."""
+        self._scope.cancel()
 
     def stop(self) -> None:
         """Ask the run to end in an orderly way."""
