@@ -132,13 +132,11 @@ class Life:
     absent: int = 0
     stuck: int = 0
     """Drafts that wait for exits to make room, with nobody to look at them again (measured, see ``test_trader``)."""
-    outgrown: int = 0
-    """Orders filled by the quantity they had before a change that enlarged them (measured, see ``test_reconcile``)."""
     drops: int = 0
     row: int = 0
     """The longest row of refusals for the budget."""
     exceeding: int = 0
-    """Moments at which exits at the venue covered more than the position (measured where only one strategy trades)."""
+    """Moments at which exits at the venue covered more than the position (where only one strategy trades)."""
     turned: int = 0
     """Fills of exits that made a position larger, or turned it over (where only one strategy trades)."""
     faults: dict[str, Any] = Factory(dict)
@@ -329,8 +327,10 @@ def live(seed: int) -> Life:
         _judge_ending(life, world)
     life.row, life.drops, life.doubts = world.row, trader.health.drops, trader.health.doubts
     life.exceeding = world.exceeding
-    if len(instruments) < len(strategies):
+    if len(instruments) < len(strategies):  # they net at the venue: exits of one may exceed what both hold
         life.exceeding = life.turned = 0
+    if life.exceeding or life.turned:
+        life.problems.append(f"exits exceeded the position {life.exceeding} times, and {life.turned} of them filled")
     return life
 
 
@@ -378,14 +378,12 @@ def _judge(life: Life, world: Watched) -> None:
     theirs = {order.key: order for order in venue.orders}
     bad += [f"{key} at the venue is not ours" for key in theirs if key not in blotter.orders]
     life.orders, life.fills = len(blotter.orders), len(blotter.fills)
-    life.absent = life.stuck = life.outgrown = 0
+    life.absent = life.stuck = 0
     for order in blotter.orders.values():
         life.absent += order.status is OrderStatus.ABSENT
         life.stuck += order.status is OrderStatus.DRAFT
         shown = theirs.get(order.id)
-        outgrown = shown is not None and order.is_filled and order.quantity < shown.quantity
-        life.outgrown += outgrown
-        if order.id in twins or outgrown:
+        if order.id in twins:
             continue
         if shown is None:
             if order.status not in _NEVER_THERE:

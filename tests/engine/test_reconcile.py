@@ -449,13 +449,39 @@ def test_a_change_refused_as_gone_of_an_order_that_is_listed_may_go_again(room: 
     assert room.waiting(ChangeOrder)[0].limit_price == 4792.0
 
 
-@pytest.mark.xfail(strict=True, reason="filled is counted against the quantity before the change that is under way")
-def test_an_order_that_is_being_enlarged_is_not_filled_by_its_old_quantity(room: Asked) -> None:
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_order_that_is_being_enlarged_is_not_filled_by_its_old_quantity(room: Asked, answered: bool) -> None:
+    """It would work on at the venue as somebody's order whom nobody can cancel."""
     order = room.placed(limit(room, 1))
     room.act(lambda s: s.change(order, quantity=3))
-    room.hear(Answered(room.now, room.leave(ChangeOrder)))
+    change = room.leave(ChangeOrder)
+    if answered:
+        room.hear(Answered(room.now, change))
     room.executions(execution(order, 1))
-    assert order.is_open
+    assert (order.status, order.remaining) == (OrderStatus.PARTIAL, 2)
+    if not answered:
+        room.hear(Doubtful(room.now, change, "lost"))
+    room.see(row(order, quantity=3))
+    assert (order.quantity, order.is_open) == (3, True)
+    room.act(lambda s: s.cancel(order))
+    assert len(room.waiting(CancelOrder)) == 1
+
+
+def test_an_order_whose_enlarging_came_too_late_is_filled(room: Asked) -> None:
+    order = room.placed(limit(room, 1))
+    room.act(lambda s: s.change(order, quantity=3))
+    room.hear(Doubtful(room.now, room.leave(ChangeOrder), "lost"))
+    room.executions(execution(order, 1))
+    room.see(row(order, Standing.FILLED, quantity=1, filled=1))
+    assert (order.status, order.quantity) == (OrderStatus.FILLED, 1)
+
+
+def test_an_order_whose_enlarging_was_refused_is_filled_by_its_quantity(room: Asked) -> None:
+    order = room.placed(limit(room, 1))
+    room.act(lambda s: s.change(order, quantity=3))
+    room.refused(ChangeOrder, gone=False, text="Invalid request: margin")
+    room.executions(execution(order, 1))
+    assert order.status is OrderStatus.FILLED
 
 
 def test_a_change_refused_for_another_reason_leaves_the_order_as_it_was(room: Asked) -> None:

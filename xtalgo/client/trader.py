@@ -123,6 +123,8 @@ class Trader:
     """Why the connection should be dialled anew, if it should; whoever drives clears it."""
     error: Exception | None = None
     """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
+    pnl: dict[str, AccountPnl] = field(factory=dict)
+    """The newest P&L of each account, as the venue told it."""
     is_up: bool = False
     is_offline: bool = False
     """Whether NinjaTrader or the add-on is away, over a link that is up."""
@@ -311,7 +313,8 @@ class Trader:
         for row in message.accounts:
             for account in self.setup.accounts:
                 if row.account is not None and row.account.casefold() == account.casefold():
-                    self._turn(AccountPnl(now, account, row.realized, row.unrealized, row.net_liquidation))
+                    self.pnl[account] = AccountPnl(now, account, row.realized, row.unrealized, row.net_liquidation)
+                    self._turn(self.pnl[account])
 
     def _hint(self, now: Ns) -> None:
         """Something happened to an order somewhere: ask."""

@@ -15,7 +15,7 @@ from xtalgo.model.commands import Command
 from xtalgo.model.errors import DataError
 from xtalgo.model.events import Event
 
-__all__ = ["decode_command", "decode_event", "encode_command", "encode_event", "printable"]
+__all__ = ["decode_command", "decode_event", "encode_command", "encode_event", "printable", "to_json"]
 
 Pair: TypeAlias = tuple[str, msgspec.Raw]
 
@@ -57,11 +57,11 @@ def encode_event(event: Event) -> bytes:
     """An engine input as JSON. Numbers that are not finite are written as null, which ``decode_event`` may refuse."""
     form = _OF_EVENT[type(event)]
     if not form.several:
-        return form.head + _json(event) + b"]"
+        return form.head + to_json(event) + b"]"
     fields: dict[str, Any] = {name: getattr(event, name) for name in form.names}
     for name in form.several:
         fields[name] = (type(fields[name]).__name__, fields[name])
-    return form.head + _json(fields) + b"]"
+    return form.head + to_json(fields) + b"]"
 
 
 def decode_event(data: bytes | str) -> Event:
@@ -71,7 +71,7 @@ def decode_event(data: bytes | str) -> Event:
 
 def encode_command(command: Command) -> bytes:
     """A command as JSON."""
-    return _FORMS[type(command).__name__].head + _json(command) + b"]"
+    return _FORMS[type(command).__name__].head + to_json(command) + b"]"
 
 
 def decode_command(data: bytes | str) -> Command:
@@ -103,7 +103,8 @@ def _build(form: _Form, raw: msgspec.Raw) -> msgspec.Struct:
     return form.kind(**fields)
 
 
-def _json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
+    """JSON of a value; halves of surrogate pairs are shown as escapes."""
     try:
         return _encode(value)
     except UnicodeEncodeError:  # half a surrogate pair, as the names of files may have

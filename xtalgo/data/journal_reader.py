@@ -14,18 +14,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import msgspec
 from attrs import define, field
 
-from xtalgo.data.journal_codec import decode_command, decode_event
 from xtalgo.data.journal_header import Header, StrategySource
-from xtalgo.data.journal_schema import APPLICATION, SEAL, TABLES, VERSION, JournalFailed, Table, open_db
+from xtalgo.data.journal_rows import (
+    Decided,
+    Gap,
+    Input,
+    Intent,
+    Mark,
+    Outcome,
+    Told,
+    Turn,
+    fill_of,
+    header_of,
+    order_of,
+)
+from xtalgo.data.journal_schema import APPLICATION, SEAL, TABLES, VERSION, JournalFailed, Row, open_db
 from xtalgo.engine.orders import Order
-from xtalgo.model.commands import Mutation
-from xtalgo.model.events import Event, Fill
-from xtalgo.model.types import Ns, OrderStatus, OrderType, Role, Side, TimeInForce
+from xtalgo.model.events import Fill
 
 __all__ = [
     "NO_HASH",
@@ -50,96 +60,7 @@ _PIECE: Final = 500
 _WAIT: Final = 2.0
 _SHORTEST: Final = 512
 
-Row: TypeAlias = tuple[Any, ...]
 Seal: TypeAlias = dict[str, tuple[int, int]]
-
-
-class Input(msgspec.Struct, frozen=True):
-    """Something that came in."""
-
-    number: int
-    ts: Ns
-    kind: str
-    text: str | bytes
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """An engine input; ``data`` is its JSON."""
-
-    number: int
-    ts: Ns
-    data: str
-
-    @property
-    def event(self) -> Event:
-        """The event itself. Raises DataError when this version doesn't know it."""
-        return decode_event(self.data)
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """A decision of a turn; ``data`` is its JSON, ``hash`` the chain's up to here."""
-
-    number: int
-    turn: int
-    data: str
-    hash: str
-
-    @property
-    def decision(self) -> tuple[int | float | str | None, ...]:
-        """The decision itself."""
-        return tuple(msgspec.json.decode(self.data))
-
-
-class Intent(msgspec.Struct, frozen=True):
-    """A mutation that was about to leave."""
-
-    number: int
-    ts: Ns | None
-    order_id: str
-    data: str
-
-    @property
-    def command(self) -> Mutation:
-        """The command itself."""
-        return cast(Mutation, decode_command(self.data))
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a mutation."""
-
-    number: int
-    ts: Ns
-    order_id: str
-    kind: str
-    text: str
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """A figure at a time, in dollars."""
-
-    number: int
-    ts: Ns
-    account: str
-    kind: str
-    value: float | None
-
-
-class Told(msgspec.Struct, frozen=True):
-    """A line that people were shown."""
-
-    number: int
-    ts: Ns
-    text: str
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Rows of a table that were never written: the file could not be, and memory was full."""
-
-    number: int
-    name: str
-    first: int
-    last: int
-    count: int
 
 
 def link(before: str, decision: bytes) -> str:
@@ -188,6 +109,17 @@ class JournalReader:
         """The number of the last input; 0 when there is none."""
         return self._seal()["inputs"][1]
 
+    @property
+    def commits(self) -> int:
+        """How many commits there were."""
+        return int(self._sealed()[1])
+
+    @property
+    def chain(self) -> str:
+        """The hash of the last decision."""
+        rows = self._all("SELECT hash FROM decisions WHERE number = ?", (self._seal()["decisions"][1],))
+        return rows[0][0] if rows else NO_HASH
+
     # --- tables ----------------------------------------------------------------------------------------------------
 
     def inputs(self, after: int = 0) -> Iterator[Input]:
@@ -221,24 +153,24 @@ class JournalReader:
 
     def fills(self, after: int = 0) -> Iterator[Fill]:
         """Executions, each once; ``after`` counts rows."""
-        return (_fill(row) for row in self._rows("fills", after))
+        return (fill_of(row) for row in self._rows("fills", after))
 
     def order_states(self, after: int = 0) -> Iterator[Order]:
         """Every state of every order, without its fills."""
-        return (_order(row) for row in self._rows("order_states", after))
+        return (order_of(row) for row in self._rows("order_states", after))
 
     def orders(self) -> Iterator[Order]:
         """Each order in its last state, in order of birth, with its fills."""
         seal = self._seal()
         fills: dict[str, list[Fill]] = {}
         for row in self._rows("fills", seal=seal):
-            fill = _fill(row)
+            fill = fill_of(row)
             fills.setdefault(fill.order_id, []).append(fill)
         last: dict[str, Row] = {}
         for row in self._rows("order_states", seal=seal):
             last[row[1]] = row
         for name, row in last.items():
-            yield _order(row, tuple(fills.get(name, ())))
+            yield order_of(row, tuple(fills.get(name, ())))
 
     def marks(self, after: int = 0) -> Iterator[Mark]:
         """Figures at their times."""
@@ -301,18 +233,18 @@ class JournalReader:
         strategies: dict[int, list[StrategySource]] = {}
         for _, start, *facts in self._rows("strategies", seal=seal):
             strategies.setdefault(start, []).append(StrategySource(*facts))
-        self.headers = tuple(
-            Header(*facts, tuple(msgspec.json.decode(accounts)), tuple(strategies.get(number, ())))
-            for number, *facts, accounts in self._rows("runs", seal=seal)
-        )
+        self.headers = tuple(header_of(row, tuple(strategies.get(row[0], ()))) for row in self._rows("runs", seal=seal))
         if not self.headers:
             raise self._damaged("it has no head")
 
-    def _seal(self) -> Seal:
+    def _sealed(self) -> Row:
         rows = self._all(f"SELECT {SEAL.names} FROM seal")
         if len(rows) != 1 or SEAL.sum(rows[0][:-1]) != rows[0][-1]:
             raise self._damaged("its seal is missing or torn")
-        told = msgspec.json.decode(rows[0][2], type=Seal)
+        return rows[0]
+
+    def _seal(self) -> Seal:
+        told = msgspec.json.decode(self._sealed()[2], type=Seal)
         if told.keys() != TABLES.keys():
             raise self._damaged("its seal names other tables")
         return told
@@ -367,27 +299,3 @@ def copy(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def _fill(row: Row) -> Fill:
-    _, ts, order_id, execution_id, account, instrument, side, quantity, price, fee, executed = row
-    return Fill(ts, order_id, execution_id, account, instrument, Side(side), quantity, price, fee, executed)
-
-
-def _order(row: Row, fills: tuple[Fill, ...] = ()) -> Order:
-    facts = dict(zip((column.name for column in TABLES["order_states"].columns[1:]), row[1:], strict=True))
-    for name, kind in _KINDS.items():
-        facts[name] = kind(facts[name])
-    return Order(**facts, fills=fills)
-
-
-_KINDS: Final[Mapping[str, type]] = {
-    "side": Side,
-    "type": OrderType,
-    "tif": TimeInForce,
-    "role": Role,
-    "status": OrderStatus,
-    "is_done": bool,
-    "pending_cancel": bool,
-    "pending_change": bool,
-}

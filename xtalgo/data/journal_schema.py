@@ -20,7 +20,19 @@ from attrs import field, frozen
 
 from xtalgo.model.errors import XtalgoError
 
-__all__ = ["APPLICATION", "INPUTS", "SCHEMA", "SEAL", "TABLES", "VERSION", "Column", "JournalFailed", "Table", "open_db"]
+__all__ = [
+    "APPLICATION",
+    "INPUTS",
+    "SCHEMA",
+    "SEAL",
+    "TABLES",
+    "VERSION",
+    "Column",
+    "JournalFailed",
+    "Row",
+    "Table",
+    "open_db",
+]
 
 APPLICATION: Final = 0x78746A72
 """SQLite's ``application_id`` of our journals: "xtjr"."""

@@ -193,7 +193,9 @@ class Desk:
     def updated(self, order: Order) -> None:
         """The status of one of its orders moved."""
         if order.is_done and not order.is_exit:
-            if order.status is not OrderStatus.FILLED:
+            # What was cancelled out of the way was no attempt at the close, nor a resting order one at the target.
+            attempt = order.role is Role.CLOSE if self.closing else order.type is OrderType.MARKET
+            if attempt and order.status is not OrderStatus.FILLED:
                 self._tried = self.host.now
             if order in self.orders:
                 self.orders.remove(order)

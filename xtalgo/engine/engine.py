@@ -18,6 +18,7 @@ from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame, culprit
+from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES, Feeds
 from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.liaison import Liaison, Said
@@ -175,7 +176,7 @@ class Engine(Office):
             self._deliver_notices()
         try:
             handler(event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(error)
         return self._settle() if self._wishes or self._dirty or self._out else _NOTHING
 
@@ -203,7 +204,7 @@ class Engine(Office):
                     listener(quote)
                 if wishes:
                     break
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             rest = heard.listeners[heard.listeners.index(listener) + 1 :]
             self._fail(error)
             for listener in rest:  # the others go on
@@ -286,11 +287,15 @@ class Engine(Office):
         """Call one of the authors' functions."""
         try:
             callback(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception | SystemExit) -> None:
         """A callback raised: its wishes are dropped. Live its strategy is quarantined, in a replay the run ends."""
+        if isinstance(error, SystemExit):
+            # A strategy that ends the interpreter would take the others, and what it left open, with it.
+            text = "it called sys.exit(); use halt() to stop trading"
+            error = RuntimeError(text).with_traceback(error.__traceback__)
         seat = culprit(error, self._seated) if self.liaison is not None and self._started else None
         if seat is None:
             self._drop_wishes(None)
@@ -487,6 +492,10 @@ class Engine(Office):
                 seat.subscribe(instrument)
         seat.parameters = {item.name: getattr(strategy, item.name) for item in fields(cast(Any, type(strategy)))}
         strategy._seat = seat
+
+    def seat_desk(self, seat: Seat, order: Order) -> Desk:
+        """The desk of a seat that an order belongs to, opened on first use."""
+        return seat.desk(order.instrument, order.account)
 
     def watch_losses(self, instrument: str) -> None:
         """A strategy opened a desk: if there is a daily loss to watch, watch it at this instrument's quotes."""

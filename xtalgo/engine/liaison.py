@@ -85,6 +85,12 @@ class Liaison:
     def __attrs_post_init__(self) -> None:
         self._states = {account: _Account() for account in self.accounts}
 
+    def inherit(self) -> None:
+        """There was a life before this one: what happened since then counts, and no position is taken as given."""
+        for account, state in self._states.items():
+            state.baseline = False
+            self.positions.setdefault(account, {})
+
     # --- the link ------------------------------------------------------------------------------------------------
 
     def link_up(self, now: Ns) -> None:

@@ -64,6 +64,8 @@ class Case:
     changing: bool = False
     """A change was answered or is in doubt; its values have not been seen yet."""
     change_in_doubt: bool = False
+    larger: int = 0
+    """The quantity that a change under way asks for, until the order's values are seen; zero when none does."""
     cancelling: bool = False
     """A cancel was answered or is in doubt; its effect has not been seen yet."""
     called_gone: bool = False
@@ -133,6 +135,8 @@ class Evidence:
             self.cases[order.id] = Case(order, now, outstanding={PlaceOrder})
         elif isinstance(command, ChangeOrder | CancelOrder) and (case := self.cases.get(command.order_id)):
             case.outstanding.add(type(command))
+            if isinstance(command, ChangeOrder) and command.quantity is not None:
+                case.larger = command.quantity
 
     def _settle(self, command: Mutation, now: Ns) -> Case | None:
         case = self.cases.get(command.order_id)
@@ -184,6 +188,8 @@ class Evidence:
                 self._expect(case, event.command, doubt=True)
                 case.called_gone = True
                 return
+        if case is not None and isinstance(event.command, ChangeOrder):
+            case.larger = 0
         yield self._undone(event.command, event.ts, Trigger.REJECT, event.reason)
 
     def not_sent(self, event: NotSent) -> Iterator[Finding]:
@@ -191,6 +197,8 @@ class Evidence:
         case = self.cases.get(event.command.order_id)
         if case is not None:
             case.outstanding.discard(type(event.command))
+            if isinstance(event.command, ChangeOrder):
+                case.larger = 0
             if isinstance(event.command, PlaceOrder):
                 del self.cases[event.command.order_id]
         yield self._undone(event.command, event.ts, Trigger.UNSENT, event.reason)
@@ -293,7 +301,7 @@ class Evidence:
 
     def _values(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:
         """Take over the order's values as shown; what a change in doubt came to is known by them."""
-        order = case.order
+        order, case.larger = case.order, 0
         quantity = order.quantity if row.quantity is None else row.quantity
         limit = order.limit_price if row.limit_price is None else row.limit_price
         stop = order.stop_price if row.stop_price is None else row.stop_price
@@ -356,6 +364,15 @@ class Evidence:
                 continue
             order = self.order_of(report.order_id)
             if order is not None:
+                case = self.cases.get(order.id)
+                if (
+                    case is not None
+                    and order.filled + report.quantity >= order.quantity
+                    and case.larger > order.quantity
+                ):
+                    # It may be larger at the venue by now. Counted as filled it would work on there with nobody to
+                    # cancel it; what it really is, is seen by its row.
+                    yield Changed(event.ts, order.id, case.larger, order.limit_price, order.stop_price)
                 yield self._fill(order, report, event.ts)
             elif not open_question:  # otherwise it may turn out to be ours: the next list shows it again
                 self.blotter.know(report.execution_id)
@@ -389,6 +406,10 @@ class Evidence:
             fee,
             now if report.executed is None else report.executed,
         )
+
+    def reopen(self, order: Order, now: Ns) -> None:
+        """An order of an earlier life may be at the venue."""
+        self.cases[order.id] = Case(order, now, mark=self._next(), doubted=now)
 
     def forget(self, order_id: str) -> None:
         """An order turned out not to have left."""

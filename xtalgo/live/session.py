@@ -123,6 +123,9 @@ class Session:
     _progress: trio.Event = field(init=False, factory=trio.Event)
     _error: Exception | None = field(init=False, default=None)
     _told_attempts: int = field(init=False, default=0)
+    _failing_since: int = field(init=False, default=0)
+    """How many attempts there had been when the last connection ended."""
+    _told_reason: str = field(init=False, default="")
     _looked: bool = field(init=False, default=False)
     """Whether the venue answered the last look at what is left."""
 
@@ -152,7 +155,8 @@ class Session:
     def link_down(self, now: Ns, generation: int, reason: str, unsent: Sequence[str], wait: float | None) -> None:
         """The connection is over."""
         self._look_at_clock(now)
-        self._told_attempts = self.link.attempts
+        self._told_attempts = self._failing_since = self.link.attempts
+        self._told_reason = ""
         after = "" if wait is None else f"; next attempt in {wait:.0f} s"
         self.trader.link_down(now, reason, unsent)
         self.trader.tell(now, f"link down: {reason}{after}")
@@ -257,9 +261,14 @@ class Session:
     def _tell_attempts(self, now: Ns) -> None:
         """An attempt to connect came to nothing: the link tells of connections alone."""
         link = self.link
-        if link.state is LinkState.WAITING and link.attempts > self._told_attempts and link.last_reason:
-            self._told_attempts = link.attempts
-            self.trader.tell(now, f"no connection (attempt {link.attempts}): {link.last_reason}")
+        if link.state is not LinkState.WAITING or link.attempts <= self._told_attempts or not link.last_reason:
+            return
+        failed = link.attempts - self._failing_since
+        self._told_attempts = link.attempts
+        # Each reason once, and then ever more rarely: an outage of a night is no news every thirty seconds.
+        if link.last_reason != self._told_reason or failed & (failed - 1) == 0:
+            self._told_reason = link.last_reason
+            self.trader.tell(now, f"no connection (attempt {failed}): {link.last_reason}")
 
     # --- the run ---------------------------------------------------------------------------------------------------
 
@@ -348,7 +357,7 @@ class Session:
 
 
 def _told(row: Any) -> str:
-    price = row.limit_price if row.limit_price is not None else row.stop_price
     side = "?" if row.side is None else row.side.name.lower()
-    at = "" if price is None else f" at {price:g}"
+    at = "" if row.limit_price is None else f" at {row.limit_price:g}"
+    at += "" if row.stop_price is None else f" stop {row.stop_price:g}"
     return f"{row.order_id}: {side} {row.quantity} {row.instrument}{at}"
