@@ -645,13 +645,10 @@ def test_a_target_pursued_after_a_bracketed_fill_is_reached(talk: Talk) -> None:
     talk.reply(talk.take("PlaceOrder"), orderId=entry.id)
     talk.do(lambda s: s.order_target(ES, 0) or "standing")
     talk.reply(talk.take("Cancel"), orderId=entry.id)
-    talk.to(0.3)
-    talk.answer(executions=[execution(entry, 1, 2, 4790.0)])
-    stop = talk.order(2)
-    talk.reply(talk.take("PlaceOrder"), orderId=stop.id)
-    rows = [row(entry, "Filled", 2), row(stop, "Accepted")]
-    talk.settle(20, orders=rows, executions=[execution(entry, 1, 2, 4790.0)], positions=[position(2)])
-    assert [frame["args"]["orderId"] for frame in talk.held if frame["api"] in ("Cancel", "Change")] == [stop.id]
+    fills = [execution(entry, 1, 2, 4790.0)]
+    talk.settle(6, orders=[row(entry, "CancelPending")], executions=fills, positions=[position(2)])
+    assert talk.strategy.position(ES) == 2
+    assert [order.id for order in talk.engine.blotter.orders.values() if order.status is OrderStatus.DRAFT] == []
 
 
 # --- what it costs ------------------------------------------------------------------------------------------------

@@ -84,7 +84,6 @@ def test_flatten_closes_what_is_left_when_an_exit_fills_in_its_cancel(room: Aske
     assert [place.quantity for place in room.waiting(PlaceOrder)] == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="after cancelled entries a close waits a second, and then for a quote")
 def test_flatten_closes_without_waiting_for_a_quote(room: Asked) -> None:
     """Its exits are cancelled by then: where quotes have stopped, the position stays open and bare."""
     held = Held(room)

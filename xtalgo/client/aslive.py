@@ -45,8 +45,12 @@ def make_trader(
     limits: RiskLimits,
     run: str,
     real_allowed: bool = False,
+    prepare: Callable[[Engine], None] | None = None,
 ) -> Trader:
-    """A client for strategies; the same in a rehearsal, in a test and in a live run."""
+    """A client for strategies; the same in a rehearsal, in a test and in a live run.
+
+    ``prepare`` gets the engine before anything is handed to it, to give it what an earlier life left.
+    """
     names: dict[str, None] = {}
     for strategy in strategies:
         for parameter in instrument_parameters(type(strategy)):
@@ -55,7 +59,10 @@ def make_trader(
                 names[name] = None
 
     def make_engine(found: Sequence[str], pin: Callable[[str], str]) -> Engine:
-        return Engine(strategies, contracts=contracts, pin=pin, accounts=found, limits=limits, run=run, asks=True)
+        engine = Engine(strategies, contracts=contracts, pin=pin, accounts=found, limits=limits, run=run, asks=True)
+        if prepare is not None:
+            prepare(engine)
+        return engine
 
     setup = Setup(tuple(accounts), tuple(names), contracts, real_allowed)
     return Trader(setup, make_engine)

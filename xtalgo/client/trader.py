@@ -13,6 +13,7 @@ from operator import length_hint
 from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
+from msgspec import json
 
 from xtalgo.client.calls import Calls, End, Settled
 from xtalgo.client.setup import Setup
@@ -76,6 +77,8 @@ class Frame:
     key: str | None = None
     deadline: Ns | None = None
     api: str | None = None
+    command: Mutation | None = None
+    """What it changes at the venue, if anything."""
 
 
 @frozen
@@ -131,6 +134,10 @@ class Trader:
     is_running: bool = False
     """Whether ``on_start`` has run."""
     is_stopping: bool = False
+    tape: Callable[[str, Ns, str | bytes], None] | None = None
+    """Records each input as it comes: the same inputs make the same trader again."""
+    on_turn: Callable[[Event], None] | None = None
+    """Sees each event before the engine does."""
     before_quotes: Callable[[Sequence[Quote], Ns], None] | None = None
     """Sees quotes before the engine does: a venue on paper matches them first."""
     due: Ns = NEVER
@@ -152,7 +159,8 @@ class Trader:
 
     def link_up(self, now: Ns) -> None:
         """A connection stands."""
-        self.advance(now)
+        self._note("link_up", now)
+        self._advance(now)
         self.is_up = True
         self.queue.resume(now)
         if self.is_running:
@@ -175,7 +183,9 @@ class Trader:
 
     def link_down(self, now: Ns, reason: str, unsent: Iterable[str] = ()) -> None:
         """The connection is gone; ``unsent`` are the keys of frames that never began to leave."""
-        self.advance(now)
+        unsent = list(unsent)
+        self._note("link_down", now, reason=reason, unsent=unsent)
+        self._advance(now)
         self.is_up = self.is_offline = False
         self._probe = NEVER
         self.health.drops += 1
@@ -198,7 +208,8 @@ class Trader:
 
     def unsent(self, now: Ns, key: str, reason: str) -> None:
         """One frame did not leave: it had gone stale before its turn."""
-        self.advance(now)
+        self._note("unsent", now, key=key, reason=reason)
+        self._advance(now)
         self._withdraw(key, now, reason)
         self._done(now)
 
@@ -220,8 +231,10 @@ class Trader:
 
     def frame(self, text: str | bytes, now: Ns) -> None:
         """A frame came."""
+        if self.tape is not None:
+            self.tape("frame", now, text)
         if now >= self.due:
-            self.advance(now)
+            self._advance(now)
         self.health.frames += 1
         message = parse_server(text)
         if type(message) is MarketData:  # most frames by far, and mostly nothing follows from them
@@ -284,6 +297,9 @@ class Trader:
             self._notice(now, "fresh", "quotes are back", warning=False)
         if self.before_quotes is not None:
             self.before_quotes(quotes, now)
+        if self.on_turn is not None:
+            for quote in quotes:
+                self.on_turn(quote)
         todo = iter(quotes)
         while length_hint(todo):
             try:
@@ -459,6 +475,8 @@ class Trader:
     def _turn(self, event: Event) -> None:
         if self.engine is None:
             return
+        if self.on_turn is not None:
+            self.on_turn(event)
         try:
             commands = self.engine.handle(event)
         except StrategyError as error:
@@ -485,7 +503,7 @@ class Trader:
         """A strategy raised: nothing more is opened, exits stay; the first error is the one to tell."""
         if self.error is None:
             self.error = error
-            self.stop("protect", now)
+            self._stop("protect", now)
 
     def _send(self, commands: Iterable[Command], now: Ns) -> None:
         for command in commands:
@@ -513,7 +531,8 @@ class Trader:
             far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
             api, args = call_for(item, venue_id, far=far)
         key, text = self.calls.begin(api, args, entry, now)
-        self.out.append(Frame(text, key, entry.deadline if isinstance(item, PlaceOrder) else None, api))
+        deadline = entry.deadline if isinstance(item, PlaceOrder) else None
+        self.out.append(Frame(text, key, deadline, api, None if isinstance(item, Call | Query) else item))
 
     def _venue_id(self, order_id: str) -> str | None:
         liaison = None if self.engine is None else self.engine.liaison
@@ -525,8 +544,17 @@ class Trader:
 
     # --- time ----------------------------------------------------------------------------------------------------
 
+    def _note(self, kind: str, now: Ns, **facts: object) -> None:
+        if self.tape is not None:
+            self.tape(kind, now, json.encode(facts).decode())
+
     def advance(self, now: Ns) -> None:
         """Let everything that is due by ``now`` happen, in order of time."""
+        if self.due <= now:
+            self._note("advance", now)
+        self._advance(now)
+
+    def _advance(self, now: Ns) -> None:
         while (due := self._next(now)) <= now:
             self._step(due)
         self.due = due
@@ -571,10 +599,11 @@ class Trader:
 
     def leap(self, now: Ns, by: Ns) -> None:
         """The clock jumped (the machine slept, or time was set): overdue timers run once, at ``now``."""
+        self._note("leap", now, by=by)
         self._notice(now, "clock", f"the clock jumped by {by / SECOND_NS:+.1f} s")
         if self.engine is not None:
             self.engine.timers.leap(now)
-        self.advance(now)
+        self._advance(now)
 
     def _done(self, now: Ns) -> None:
         if now > self._last:
@@ -584,12 +613,16 @@ class Trader:
             self.streams.want(list(engine.feeds.series))
             self.silence.expect(now)
             self._stream(now)
-        self.advance(now)
+        self._advance(now)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
     def stop(self, mode: str, now: Ns) -> None:
         """Run ``on_stop``, then wind down: ``protect``, ``cancel`` or ``flatten``. May be called again with another."""
+        self._note("stop", now, mode=mode)
+        self._stop(mode, now)
+
+    def _stop(self, mode: str, now: Ns) -> None:
         if self.engine is None:
             self.is_stopping = True
             return
@@ -600,11 +633,16 @@ class Trader:
                 self.error = error
         self.is_stopping = True
         self._send(wind_down(self.engine, mode, now), now)
-        self.look(now)
+        self._look(now)
         self._done(now)
 
     def look(self, now: Ns) -> None:
         """Ask for orders and positions of every account, to say truly what is left."""
+        self._note("stop", now, mode="look")
+        self._look(now)
+        self._advance(now)
+
+    def _look(self, now: Ns) -> None:
         if self.engine is None or self.engine.liaison is None:
             return
         for account in self.setup.accounts:

@@ -129,9 +129,13 @@ class Store:
                     self.db.execute(f"PRAGMA busy_timeout={round(_WAIT * 1000)}")
 
     def close(self) -> None:
-        """Bring all of it into the one file, unless somebody reads, and let go."""
+        """Bring all of it into one plain file that can be read without writing beside it, and let go.
+
+        Where somebody reads just now it stays as it is, which is as good but for the files beside it.
+        """
         with suppress(sqlite3.Error):
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.db.execute("PRAGMA journal_mode=DELETE").fetchone()
         self.db.close()
 
 

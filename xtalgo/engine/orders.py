@@ -185,6 +185,8 @@ class Blotter:
     anomalies: list[Anomaly] = field(factory=list)
     fills: list[Fill] = field(factory=list)
     """Every execution that was booked, in order of booking."""
+    touched: dict[str, Order] | None = None
+    """Orders that moved, for whoever keeps a record; None while nobody does."""
     _executions: set[str] = field(factory=set)
     _groups: int = 0
 
@@ -226,6 +228,8 @@ class Blotter:
             parent,
         )
         self.orders[order.id] = order
+        if self.touched is not None:
+            self.touched[order.id] = order
         return order
 
     def fresh_oco(self) -> str:
@@ -238,6 +242,8 @@ class Blotter:
 
         Raises IllegalTransition when the step is one of ours.
         """
+        if self.touched is not None:
+            self.touched[order.id] = order
         following = TRANSITIONS.get((order.status, trigger))
         if following is None:
             text = f"{trigger} does not fit an order that is {order.status}"
@@ -262,6 +268,8 @@ class Blotter:
             return False
         self._executions.add(fill.execution_id)
         self.fills.append(fill)
+        if self.touched is not None:
+            self.touched[order.id] = order
         filled = order.filled + fill.quantity
         _set(order, "filled", filled)
         _set(order, "fills", (*order.fills, fill))
@@ -291,6 +299,8 @@ class Blotter:
 
     def mark(self, order: Order, *, cancel: bool | None = None, change: bool | None = None) -> None:
         """Set or clear the flags that stand beside the status."""
+        if self.touched is not None:
+            self.touched[order.id] = order
         if cancel is not None:
             _set(order, "pending_cancel", cancel)
         if change is not None:
@@ -298,10 +308,14 @@ class Blotter:
 
     def remark(self, order: Order, reason: str) -> None:
         """Write a reason on an order without moving it."""
+        if self.touched is not None:
+            self.touched[order.id] = order
         _set(order, "reason", reason)
 
     def changed(self, order: Order, quantity: int, limit_price: float | None, stop_price: float | None) -> None:
         """Take over the values the venue reports after a change."""
+        if self.touched is not None:
+            self.touched[order.id] = order
         _set(order, "quantity", quantity)
         _set(order, "limit_price", limit_price)
         _set(order, "stop_price", stop_price)

@@ -150,7 +150,7 @@ class Evidence:
         """The venue has the order, the change or the cancel: only a placing moves anything by that alone."""
         command = event.command
         if event.venue_id is not None and event.venue_id != command.order_id:
-            self._alias(event.venue_id, command.order_id)
+            self.alias(event.venue_id, command.order_id)
         case = self._settle(command, event.ts)
         if isinstance(command, PlaceOrder):
             yield OrderUpdate(event.ts, command.order_id, Trigger.ACCEPT)
@@ -256,7 +256,8 @@ class Evidence:
                 if order.account == account and order.id not in shown and named:
                     yield from self._absent(case, asked, event.ts)
 
-    def _alias(self, venue_id: str, order_id: str) -> None:
+    def alias(self, venue_id: str, order_id: str) -> None:
+        """The venue calls an order by another id."""
         self.aliases[venue_id] = order_id
         self.venue_ids[order_id] = venue_id
 
@@ -279,7 +280,7 @@ class Evidence:
         case = alike[0]
         if PlaceOrder in case.outstanding:
             return None  # the reply will tell
-        self._alias(row.order_id, case.order.id)
+        self.alias(row.order_id, case.order.id)
         return case.order
 
     def _judge(self, case: Case, row: OrderReport, now: Ns) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from xtalgo.client.trader import Frame, Trader
 from xtalgo.live.clock import WallClock
 from xtalgo.live.link import Link, LinkState
 from xtalgo.live.paper import FROM_THE_VENUE, PaperVenue
+from xtalgo.live.recorder import Recorder
 from xtalgo.live.redial import Ending, EndKind, Redial
 from xtalgo.live.wires import Dial
 from xtalgo.model.errors import StrategyError
@@ -108,6 +109,7 @@ class Session:
     """Seconds that stopping may take; three times as many to flatten."""
     observer: Observer = field(factory=_Blind)
     paper: PaperVenue | None = None
+    recorder: Recorder | None = None
     ask_positions: Callable[[str], Awaitable[Sequence[PositionReport]]] | None = None
     is_stepped: bool = field(init=False, default=False)
     """Whether the server keeps the time, and redials for the trader."""
@@ -195,9 +197,16 @@ class Session:
             self._wake.set()
         if trader.is_stopping:
             self._progress.set()
+        if self.recorder is not None:
+            self.recorder.flush()
         self.observer.update(self, now)
 
     def _write(self, frame: Frame, now: Ns) -> None:
+        recorder, command = self.recorder, frame.command
+        if recorder is not None and command is not None and not recorder.may_leave(command, now):
+            assert frame.key is not None
+            self.trader.unsent(now, frame.key, "its intent could not be recorded in the journal")
+            return
         if self.paper is not None and frame.api is not None and frame.api not in FROM_THE_VENUE:
             self.paper.receive(frame.text, now)
         elif not self.link.send(frame.text, key=frame.key, deadline=frame.deadline) and frame.key is not None:
@@ -253,6 +262,8 @@ class Session:
             else:
                 self._look_at_clock(now)
             self._tell_attempts(now)
+            if self.recorder is not None:
+                self.recorder.commit(now)
             self.observer.update(self, now)
             # A run that never began must end, too.
             if now - (began if self.started is None else self.started) >= self._span:
