@@ -625,7 +625,6 @@ def test_a_market_order_under_way_is_not_settled(talk: Talk) -> None:
     assert not talk.trader.is_settled
 
 
-@pytest.mark.xfail(strict=True, reason="callbacks go on after on_stop, and their reducing orders are sent")
 def test_after_on_stop_a_strategy_decides_nothing_more(talk: Talk) -> None:
     entry = talk.do(buy(2))
     talk.reply(talk.take("PlaceOrder"), orderId=entry.id)
@@ -638,7 +637,6 @@ def test_after_on_stop_a_strategy_decides_nothing_more(talk: Talk) -> None:
     assert places(talk.said()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a target pursued inside a desk's sync waits for room that nobody then makes")
 def test_a_target_pursued_after_a_bracketed_fill_is_reached(talk: Talk) -> None:
     """A flat target is asked for while a bracketed entry rests; the entry fills before its cancel is seen."""
     entry = talk.do(buy(2, limit_price=4790.0, stop_loss=3))

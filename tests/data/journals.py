@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,16 @@ START = 1_778_680_800_000_000_000
 SECOND = 1_000_000_000
 
 NAMES = ("inputs", "turns", "decisions", "intents", "outcomes", "fills", "order_states", "marks", "notices", "orders")
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def header(**changes: Any) -> Header:
@@ -69,7 +79,9 @@ class Writer:
         self.number += 1
         ts = START + self.number * SECOND
         bid = 7000 + random.randrange(400) / 4
-        journal.input(self.number, ts, "frame", f'{{"type":"marketData","bid":{bid},"pad":"{"x" * random.randrange(300)}"}}')
+        journal.input(
+            self.number, ts, "frame", f'{{"type":"marketData","bid":{bid},"pad":"{"x" * random.randrange(300)}"}}'
+        )
         journal.turn(self.number, ts, encode_event(Quote(ts, "ES 06-26", bid, bid + 0.25, None, self.number)))
         if random.random() < 0.2:
             order = self.blotter.draft(ts, "Fade", "Sim101", "ES 06-26", Side.BUY, 2, limit_price=bid)
@@ -96,11 +108,10 @@ class Writer:
             journal.commit()
 
 
-def written(path: Path, frames: int, each: Callable[[Writer], None] = lambda writer: None) -> Iterator[Writer]:
+def written(path: Path, frames: int) -> Iterator[Writer]:
     """A writer after each of so many frames, over a new journal; closed at the end."""
     with Journal.create(path, header()) as journal:
         writer = Writer(journal)
         for _ in range(frames):
             writer.frame()
-            each(writer)
             yield writer

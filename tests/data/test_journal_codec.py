@@ -107,4 +107,6 @@ def test_anything_else_is_refused(data: str | bytes) -> None:
 
 
 def test_half_a_character_is_shown_as_an_escape() -> None:
-    assert decode_event(encode_event(LinkDown(7, "no such file: a\udcffb ü"))) == LinkDown(7, "no such file: a\\udcffb ü")
+    assert decode_event(encode_event(LinkDown(7, "no such file: a\udcffb ü"))) == LinkDown(
+        7, "no such file: a\\udcffb ü"
+    )

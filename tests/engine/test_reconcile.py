@@ -232,14 +232,12 @@ def test_r3_fills_of_an_order_believed_absent_are_booked(room: Asked) -> None:
     assert (order.status, order.filled, room.position()) == (OrderStatus.FILLED, 2, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="a row of an order that is over with us is not looked at: nothing cancels it")
 def test_r3_an_order_believed_absent_that_appears_after_all_is_cancelled(room: Asked) -> None:
     order = _absent(room)
     room.see(row(order))
     assert [command.order_id for command in room.waiting(CancelOrder)] == [order.id]
 
 
-@pytest.mark.xfail(strict=True, reason="a row of an order that is over with us is not looked at: entries go on")
 def test_r3_an_order_believed_absent_that_appears_after_all_halts_entries(room: Asked) -> None:
     order = _absent(room)
     room.see(row(order))
@@ -662,7 +660,6 @@ def test_whatever_is_said_no_order_ends_without_evidence_and_no_fill_is_lost(
 # --- what is still to be brought about ----------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="a filled row without executions is waited for without end: no fill is booked")
 def test_r4_a_fill_older_than_executions_reach_is_booked_from_its_row(room: Asked) -> None:
     """The venue keeps 15 minutes of executions; a stop may fill in a longer absence of ours."""
     entry = room.placed(room.act(lambda s: s.buy(ES, 2, stop_loss=8)))
@@ -679,7 +676,6 @@ def test_r4_a_fill_older_than_executions_reach_is_booked_from_its_row(room: Aske
     assert (stop.status, room.position()) == (OrderStatus.FILLED, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="a refused change of an exit is sent again at each refusal, without a pause")
 def test_a_change_that_is_refused_again_and_again_is_not_sent_at_every_refusal(room: Asked) -> None:
     entry = room.placed(room.act(lambda s: s.buy(ES, 2, stop_loss=8)))
     room.executions(execution(entry, 1, 2))

@@ -34,6 +34,8 @@ class _Wish:
     """A cancel is wanted."""
     cancelling: bool = False
     """A cancel was handed out and not refused."""
+    unchangeable: bool = False
+    """The venue refused a change a moment ago: the engine's own wait before they ask again."""
     refused: bool = False
     """The venue refused a cancel: how the order ended is still to be seen, and asking again at once is no use."""
 
@@ -77,8 +79,12 @@ class Amendments:
         quantity: int | None = None,
         limit_price: float | None = None,
         stop_price: float | None = None,
+        insist: bool = False,
     ) -> None:
-        """Change an open order; ``quantity`` is the total, its filled part included."""
+        """Change an open order; ``quantity`` is the total, its filled part included.
+
+        After a refusal only those who ``insist`` (a strategy that asks again) are heard for a while.
+        """
         if order.is_done:
             return
         if order.status is OrderStatus.DRAFT:
@@ -90,7 +96,7 @@ class Amendments:
             )
             return
         wish = self.wishes.setdefault(order.id, _Wish())
-        if wish.cancel or wish.cancelling:
+        if wish.cancel or wish.cancelling or (wish.unchangeable and not insist):
             return
         base = wish.change or ChangeOrder(order.id, order.account)
         if wish.queued is not None:
@@ -154,8 +160,17 @@ class Amendments:
         self._answered(order)
 
     def change_refused(self, order: Order) -> None:
-        """The venue refused the change in flight; the next one may go."""
+        """The venue refused the change in flight; see ``may_change_again``."""
+        wish = self.wishes.get(order.id)
+        if wish is not None:
+            wish.unchangeable = True
         self._answered(order)
+
+    def may_change_again(self, order: Order) -> None:
+        """Some time has passed since a change was refused."""
+        wish = self.wishes.get(order.id)
+        if wish is not None:
+            wish.unchangeable = False
 
     def _answered(self, order: Order) -> None:
         wish = self.wishes.get(order.id)

@@ -41,6 +41,9 @@ class DeskHost(ExitsHost, Protocol):
     def passed(self, desk: Desk, order: Order) -> None:
         """Queue an order that passed the gate."""
 
+    def touch(self, desk: Desk) -> None:
+        """Look at this desk again at the end of this turn."""
+
     def wake(self, desk: Desk, when: Ns) -> None:
         """Look at this desk again at a time."""
 
@@ -237,7 +240,10 @@ class Desk:
         if self.closing:
             self._finish_close()
         if self.goal is not None and not self.closing:
+            waiting = len(self._waiting)
             self._pursue(self.goal)
+            if len(self._waiting) > waiting:
+                self.host.touch(self)  # it waits for exits that don't know yet that they are to make room
 
     def _let_go(self) -> None:
         """Send the orders for which the exits have made room."""

@@ -33,11 +33,12 @@ from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.engine.timers import Timer
-from xtalgo.model.commands import Command, PlaceOrder, Query
+from xtalgo.model.commands import CancelOrder, Command, PlaceOrder, Query
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
     Answered,
+    Appeared,
     CancelRefused,
     Changed,
     ChangeRefused,
@@ -114,6 +115,7 @@ class Engine(Office):
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._seated = list(self.seats.values())
         self._started = False
+        self._buried: dict[str, Ns] = {}
         self.faults: list[tuple[str, Exception]] = []
         """Strategies that were quarantined, and what they raised."""
         if asks:
@@ -132,6 +134,7 @@ class Engine(Office):
             LinkDown: self._on_link,
             Silent: self._on_silent,
             External: self._on_external,
+            Appeared: self._on_appeared,
             **dict.fromkeys(_SAID, self._on_said),
         }
 
@@ -231,6 +234,8 @@ class Engine(Office):
         for seat in self._seated:
             self._call(seat.strategy.on_stop)
         self._wishes.clear()
+        for seat in self._seated:
+            self._dismiss(seat)
 
     def snapshot(self) -> Snapshot:
         """What observers see."""
@@ -304,13 +309,18 @@ class Engine(Office):
         self._drop_wishes(seat)
         self.faults.append((seat.name, told))
         self._decide("quarantine", seat.name)
-        if seat.hears_quotes:
-            for instrument in seat.instruments:
-                self.feeds.leave(instrument, seat.strategy.on_quote, STRATEGIES + self._seated.index(seat))
-        seat.quarantine(Strategy())
+        self._dismiss(seat)
+        seat.gate.restrict(TradingState.REDUCING, "the strategy raised and is in quarantine")
         for desk in seat.desks.values():
             desk.cancel_entries()
             self._dirty[id(desk)] = desk
+
+    def _dismiss(self, seat: Seat) -> None:
+        """Call a strategy no more; what it has at the venue stays the engine's."""
+        if seat.hears_quotes:
+            for instrument in seat.instruments:
+                self.feeds.leave(instrument, seat.strategy.on_quote, STRATEGIES + self._seated.index(seat))
+        seat.dismiss(Strategy())
 
     def _drop_wishes(self, seat: Seat | None) -> None:
         """Forget what a strategy wished for in this turn; None is all of them."""
@@ -386,6 +396,8 @@ class Engine(Office):
         if order is not None:
             self.amendments.change_refused(order)
             self.blotter.remark(order, f"change refused: {event.reason}")
+            again = partial(self._change_again, order)
+            self.timers.add(Timer(self.now + CANCEL_AGAIN, "", again, is_engines=True))
             self._moved(order)
 
     def _on_cancel_refused(self, event: CancelRefused) -> None:
@@ -393,6 +405,10 @@ class Engine(Office):
         if order is not None:
             self.amendments.cancel_refused(order)
             self.timers.add(Timer(self.now + CANCEL_AGAIN, "", partial(self._cancel_again, order), is_engines=True))
+
+    def _change_again(self, order: Order) -> None:
+        self.amendments.may_change_again(order)
+        self.touch(self._desk_of(order))
 
     def _cancel_again(self, order: Order) -> None:
         self.amendments.may_cancel_again(order)
@@ -473,6 +489,18 @@ class Engine(Office):
                 seat.gate.restrict(TradingState.REDUCING, f"others' hands moved {instrument} in {account}")
             if self._started:
                 self._call(seat.strategy.on_external, told)
+
+    def _on_appeared(self, event: Appeared) -> None:
+        """A tombstone that lives (R3): it is ours, it is cancelled, its fills are booked, and entries halt."""
+        order = self.blotter.orders[event.order_id]
+        if self.now < self._buried.get(order.id, 0):
+            return
+        self._buried[order.id] = self.now + CANCEL_AGAIN
+        self.blotter.anomalies.append(Anomaly(self.now, order.id, "believed absent, and shown by the venue after all"))
+        self._emit(CancelOrder(order.id, order.account))
+        seat = self.seats[order.owner]
+        if seat.gate.state is TradingState.ACTIVE:
+            seat.gate.restrict(TradingState.REDUCING, f"order {order.id} was believed absent and appeared")
 
     def _on_silent(self, event: Silent) -> None:
         self.silence(event.reason)

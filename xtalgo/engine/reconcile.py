@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from attrs import define, field
+from msgspec import structs
 
 from xtalgo.engine.orders import Anomaly, Blotter, Order
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, Mutation, PlaceOrder, Query
 from xtalgo.model.events import (
     Answered,
+    Appeared,
     CancelRefused,
     Changed,
     ChangeRefused,
@@ -40,11 +42,14 @@ from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, OrderType, Trigger
 
 __all__ = ["ABSENT_AFTER", "Case", "Evidence", "Finding"]
 
-Finding = OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill
+Finding = OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill | Appeared
 """What follows from evidence: the same events by which a simulated exchange tells of an order."""
 
 ABSENT_AFTER: Final[Ns] = 10 * SECOND_NS
 """An order in doubt is believed absent only by lists asked for at least this long after the doubt arose."""
+
+UNBACKED: Final[Ns] = 5 * SECOND_NS
+"""How long a row's fills wait for executions to explain them."""
 
 STILL_WORKING: Final[Ns] = 5 * SECOND_NS
 """An order that the venue shows working this long after it answered a cancel was not cancelled by it."""
@@ -78,6 +83,12 @@ class Case:
     """Lists in a row that should have shown it and did not."""
     doubted: Ns = 0
     """When the order itself fell into doubt."""
+    shown: OrderReport | None = None
+    """The newest row that shows more filled than is booked."""
+    shown_at: Ns = 0
+    shown_mark: int = 0
+    unbacked: int = 0
+    """Lists of executions since then that did not explain it."""
     hinted: Ns | None = None
     """When something (a quote through its price, a P&L that moved) hinted at a fill."""
     hints: int = 0
@@ -115,6 +126,8 @@ class Evidence:
     """Accounts whose executions should be asked for at once: rows show fills that are not booked."""
     agrees: Callable[[Order, int], bool] = lambda _order, _mark: True
     """Whether a positions list asked for after this mark showed what our books hold in an order's instrument."""
+    provisional: dict[str, int] = field(factory=dict)
+    """Contracts booked by rows alone, by order: executions that come after all only take their place."""
     foreign: set[str] = field(factory=set)
     """Ids of orders at the venue that are not of this run."""
     _asked: dict[int, int] = field(factory=dict)
@@ -242,9 +255,12 @@ class Evidence:
             if order is None:
                 continue
             shown.add(order.id)
+            case = self.cases.get(order.id)
             if (row.filled or 0) > order.filled:
                 self.lacking.add(account)
-            case = self.cases.get(order.id)
+                self._show(case, row, event.ts)
+            if order.status is OrderStatus.ABSENT and not row.standing.is_done:
+                yield Appeared(event.ts, order.id)
             if case is not None and not case.outstanding and asked > case.mark:
                 case.confirmed, case.absences = True, 0
                 yield from self._judge(case, row, event.ts)
@@ -255,6 +271,13 @@ class Evidence:
                 named = one is None or self.order_of(one) is order
                 if order.account == account and order.id not in shown and named:
                     yield from self._absent(case, asked, event.ts)
+
+    def _show(self, case: Case | None, row: OrderReport, now: Ns) -> None:
+        if case is None:
+            return
+        if case.shown is None or case.shown.filled != row.filled:
+            case.shown_at, case.shown_mark, case.unbacked = now, self._next(), 0
+        case.shown = row
 
     def alias(self, venue_id: str, order_id: str) -> None:
         """The venue calls an order by another id."""
@@ -353,7 +376,7 @@ class Evidence:
 
     def executions_seen(self, event: ExecutionsSeen) -> Iterator[Finding]:
         """Book what is new, oldest first; then end what only waited for its fills."""
-        self.asked(event.query)
+        asked = self.asked(event.query)
         account = event.query.account
         open_question = any(
             case.order.account == account
@@ -374,12 +397,52 @@ class Evidence:
                     # It may be larger at the venue by now. Counted as filled it would work on there with nobody to
                     # cancel it; what it really is, is seen by its row.
                     yield Changed(event.ts, order.id, case.larger, order.limit_price, order.stop_price)
-                yield self._fill(order, report, event.ts)
+                fresh = self._beyond_provisional(order, report, event.ts)
+                if fresh is not None:
+                    yield self._fill(order, fresh, event.ts)
             elif not open_question:  # otherwise it may turn out to be ours: the next list shows it again
                 self.blotter.know(report.execution_id)
         for case in list(self.cases.values()):
-            if case.order.account == account and case.ended is not None:
-                yield from self._end(case, event.ts)
+            if case.order.account == account:
+                if case.shown is not None and event.complete and asked > case.shown_mark:
+                    yield from self._unexplained(case, event.ts)
+                if case.ended is not None:
+                    yield from self._end(case, event.ts)
+
+    def _unexplained(self, case: Case, now: Ns) -> Iterator[Finding]:
+        """A row shows fills that no execution explains: executions reach back 15 minutes, rows a session.
+
+        After three lists and some seconds the row is believed, at its average price (R4: the larger of the two counts).
+        """
+        row, order = case.shown, case.order
+        assert row is not None
+        missing = (row.filled or 0) - order.filled
+        if missing <= 0:
+            case.shown = None
+            return
+        case.unbacked += 1
+        if case.unbacked < 3 or now < case.shown_at + UNBACKED or row.average_price is None:
+            return
+        booked = sum(fill.quantity * fill.price for fill in order.fills)
+        price = (row.average_price * (row.filled or 0) - booked) / missing
+        self.provisional[order.id] = self.provisional.get(order.id, 0) + missing
+        key = f"row:{order.id}:{row.filled}"
+        self.blotter.anomalies.append(Anomaly(now, order.id, f"{missing} filled by its row alone, at {price:g}"))
+        case.shown = None
+        yield self._fill(order, ExecutionReport(key, None, None, order.instrument, order.side, missing, price), now)
+
+    def _beyond_provisional(self, order: Order, report: ExecutionReport, now: Ns) -> ExecutionReport | None:
+        """What of an execution is new, beyond what its order's row has booked already."""
+        known = min(self.provisional.get(order.id, 0), report.quantity)
+        if not known:
+            return report
+        self.provisional[order.id] -= known
+        text = f"execution {report.execution_id} of {known} at {report.price:g} was booked by the row already"
+        self.blotter.anomalies.append(Anomaly(now, order.id, text))
+        if known == report.quantity:
+            self.blotter.know(report.execution_id)
+            return None
+        return structs.replace(report, quantity=report.quantity - known)
 
     def baseline(self, event: ExecutionsSeen) -> None:
         """Take a list as what happened before this run: nothing of it is booked."""

@@ -70,9 +70,8 @@ class Seat:
     signalling: bool = False
     """Whether a signal is being computed, which must not look at positions."""
 
-    def quarantine(self, stand_in: Strategy) -> None:
-        """Its strategy raised: it is not called any more, and nothing that adds to a position passes."""
-        self.gate.restrict(TradingState.REDUCING, "the strategy raised and is in quarantine")
+    def dismiss(self, stand_in: Strategy) -> None:
+        """Its strategy is not called any more."""
         self.strategy, self.parameters, self.hears_quotes = stand_in, {}, False
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -253,7 +252,7 @@ class Seat:
             if pair is not None:
                 pair.stop_price = stop if stop is not None else pair.stop_price
                 pair.target_price = limit if limit is not None else pair.target_price
-            self.engine.amendments.change(order, quantity=quantity, limit_price=limit, stop_price=stop)
+            self.engine.amendments.change(order, quantity=quantity, limit_price=limit, stop_price=stop, insist=True)
 
         self._wish(desk, act)
 
@@ -284,9 +283,9 @@ class Seat:
             target = None if take_profit is None else kept.target_price(desk.contract, entry.side, price)
             for leg, which, value in desk.exits.reprice(entry.id, stop, target):
                 if which == "stop_price":
-                    self.engine.amendments.change(leg, stop_price=value)
+                    self.engine.amendments.change(leg, stop_price=value, insist=True)
                 else:
-                    self.engine.amendments.change(leg, limit_price=value)
+                    self.engine.amendments.change(leg, limit_price=value, insist=True)
 
         self._wish(desk, act)
 

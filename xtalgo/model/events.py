@@ -16,6 +16,7 @@ from xtalgo.model.types import Ns, Side, Trigger
 __all__ = [
     "AccountPnl",
     "Answered",
+    "Appeared",
     "Bar",
     "CancelRefused",
     "ChangeRefused",
@@ -234,6 +235,13 @@ class Unanswered(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Appeared(msgspec.Struct, frozen=True):
+    """An order that was believed absent is at the venue after all."""
+
+    ts: Ns
+    order_id: str
+
+
 class Silent(msgspec.Struct, frozen=True):
     """No quote came for so long that those at hand are stale; the next one ends it."""
 
@@ -293,6 +301,7 @@ Event: TypeAlias = (
     | LinkDown
     | Silent
     | External
+    | Appeared
     | Answered
     | Refused
     | NotSent

@@ -1,0 +1,27 @@
+"""A journal in a folder of its own, and the clock it goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from data.journals import Clock, header
+
+from xtalgo.data.journal import Journal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / "rün #1 %20.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def journal(path: Path, clock: Clock) -> Iterator[Journal]:
+    with Journal.create(path, header(), clock=clock) as made:
+        yield made
