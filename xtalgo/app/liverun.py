@@ -20,7 +20,6 @@ from xtalgo.app.summary import left_text
 from xtalgo.app.venues import AskPositions, Target, asker
 from xtalgo.client.aslive import make_trader
 from xtalgo.client.trader import Trader
-from xtalgo.engine.blame import blame
 from xtalgo.engine.strategy import Strategy
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import ServerHost
@@ -172,10 +171,6 @@ class LiveRun:
         while isinstance(leaf, BaseExceptionGroup):
             worst = [one for one in leaf.exceptions if isinstance(one, KeyboardInterrupt)]
             leaf = (worst or leaf.exceptions)[0]
-        if isinstance(leaf, SystemExit):
-            text = "it called sys.exit(); use halt() to stop trading"
-            ended = RuntimeError(text).with_traceback(leaf.__traceback__)
-            leaf = blame(ended, [strategy for _, strategy in self.plan.strategies])
         self.how = f"at once, by an error: {type(leaf).__name__}; nothing was wound down"
         return leaf
 

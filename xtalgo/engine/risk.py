@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import Factory, define, field, frozen
 
+from xtalgo.engine.hours import FlattenBy, TradingHours
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.types import MINUTE_NS, Ns
 
-__all__ = ["Denial", "DenyReason", "Exposure", "RiskGate", "RiskLimits", "TradingState"]
+__all__ = ["ACCOUNT_LIMITS", "Denial", "DenyReason", "DrawdownBasis", "Exposure", "RiskGate", "RiskLimits", "TradingState"]
+
+DrawdownBasis: TypeAlias = Literal["intraday", "eod"]
+"""What a trailing drawdown is measured from: the peak of the day, or of the net liquidation at ends of days."""
 
 
 class TradingState(enum.StrEnum):
@@ -56,6 +61,22 @@ class DenyReason(enum.StrEnum):
     """The account holds contracts in this instrument that are not this run's, and ``--external keep`` was not given."""
     IN_DOUBT = "in_doubt"
     """What became of an earlier order in this account and instrument is not known yet."""
+    ACCOUNT_LOSS = "account_loss"
+    """The day's loss of the account reached ``account_daily_loss``; all is closed, and locked until the next day."""
+    DRAWDOWN = "drawdown"
+    """The account fell by ``trailing_drawdown`` from its peak; all is closed, and locked until the next day."""
+    CONTRACTS = "contracts"
+    """The account could hold more than ``max_contracts``, over all strategies and instruments, if everything filled."""
+    POSITIONS = "positions"
+    """The account holds, or has orders for, ``max_positions`` other instruments."""
+    TRADING_HOURS = "trading_hours"
+    """It is outside ``trading_hours``."""
+    FLATTEN_BY = "flatten_by"
+    """``flatten_by`` has passed and the next session has not begun."""
+    QUOTE_AGE = "quote_age"
+    """The newest quote of the instrument is older than ``max_quote_age``, or there is none."""
+    NAKED = "naked"
+    """Never denies an order: a stop loss was missing for ``naked_after`` seconds, so its position is closed."""
 
 
 def _limit(kind: type) -> object:
@@ -70,9 +91,21 @@ def _limit(kind: type) -> object:
     return field(default=None, validator=check)
 
 
+def _parsed(kind: type[TradingHours] | type[FlattenBy]) -> object:
+    def convert(value: object) -> object:
+        return value if value is None or isinstance(value, kind) else kind.parse(value)  # type: ignore[arg-type]
+
+    return field(default=None, converter=convert)
+
+
+def _basis(_instance: object, _attribute: object, value: object) -> None:
+    if value is not None and value not in get_args(DrawdownBasis):
+        raise ConfigError(f"drawdown_basis must be one of {', '.join(get_args(DrawdownBasis))}, not {value!r}")
+
+
 @frozen(kw_only=True)
 class RiskLimits:
-    """Limits of each strategy; None is no limit."""
+    """Limits of each strategy, and from ``account_daily_loss`` on of each account; None is no limit."""
 
     max_order_quantity: int | None = _limit(int)  # type: ignore[assignment]
     """Most contracts in one order."""
@@ -86,6 +119,49 @@ class RiskLimits:
     """Most ticks that a limit or stop price may lie outside the quote."""
     daily_loss: float | None = _limit(float)  # type: ignore[assignment]
     """Dollars, open P&L and fees included, that a strategy may lose in an account in one trading day."""
+    account_daily_loss: float | None = _limit(float)  # type: ignore[assignment]
+    """Dollars, open P&L and fees included, that an account may lose in one trading day over all strategies."""
+    trailing_drawdown: float | None = _limit(float)  # type: ignore[assignment]
+    """Dollars that an account may fall below its peak."""
+    drawdown_basis: DrawdownBasis | None = field(default=None, validator=_basis)
+    """What ``trailing_drawdown`` is measured from; None is ``intraday``."""
+    max_contracts: int | None = _limit(int)  # type: ignore[assignment]
+    """Most contracts in an account, of all strategies and instruments together, open orders counted as filled.
+
+    Long and short positions of two strategies don't cancel out: either may be closed at any time.
+    """
+    max_positions: int | None = _limit(int)  # type: ignore[assignment]
+    """Most instruments that an account holds, or has orders for, at once."""
+    trading_hours: TradingHours | None = _parsed(TradingHours)  # type: ignore[assignment]
+    """Positions are opened only then; what rests to open one is cancelled at the end."""
+    flatten_by: FlattenBy | None = _parsed(FlattenBy)  # type: ignore[assignment]
+    """Everything is closed at this time, and nothing opened until the next session."""
+    naked_after: float | None = _limit(float)  # type: ignore[assignment]
+    """Seconds after which a position is closed whose declared stop loss is not working at the venue."""
+    max_quote_age: float | None = _limit(float)  # type: ignore[assignment]
+    """Seconds that the newest quote of an instrument may be old when a position is opened in it."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.drawdown_basis is not None and self.trailing_drawdown is None:
+            raise ConfigError("drawdown_basis says how trailing_drawdown is measured; set trailing_drawdown, too")
+
+    @property
+    def guards_accounts(self) -> bool:
+        """Whether any limit of whole accounts is set."""
+        return any(getattr(self, name) is not None for name in ACCOUNT_LIMITS)
+
+
+ACCOUNT_LIMITS: Final = (
+    "account_daily_loss",
+    "trailing_drawdown",
+    "max_contracts",
+    "max_positions",
+    "trading_hours",
+    "flatten_by",
+    "naked_after",
+    "max_quote_age",
+)
+"""The limits that whole accounts are guarded by, in the order of ``RiskLimits``."""
 
 
 @frozen
@@ -130,13 +206,18 @@ class RiskGate:
     cause: str = field(init=False, default="")
     is_open: bool = field(init=False, default=Factory(lambda self: self.limits == RiskLimits(), takes_self=True))
     """Whether everything passes: no limit is set and the state is ACTIVE (without a limit nothing is locked)."""
+    _guarded: bool = field(init=False, default=False)
     _passed: deque[Ns] = field(factory=deque)
     _locked: set[str] = field(factory=set)
 
     def restrict(self, state: TradingState, cause: str) -> None:
         """Enter a state; ``cause`` is for people."""
         self.state, self.cause = state, cause
-        self.is_open = state is TradingState.ACTIVE and self.limits == RiskLimits()
+        self.is_open = state is TradingState.ACTIVE and not self._guarded and self.limits == RiskLimits()
+
+    def guard(self) -> None:
+        """The account is guarded: from now on no order passes unseen."""
+        self._guarded, self.is_open = True, False
 
     def lock(self, account: str) -> None:
         """The day's loss of an account reached its limit."""

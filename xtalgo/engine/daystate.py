@@ -1,0 +1,101 @@
+"""What is remembered of an account and trading day outside the run: loss, peaks and lock.
+
+A level is dollars of net P&L on a scale that goes on over days, so that a day's result, a drawdown from the day's peak
+and one from the peak at ends of days are differences on one scale.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import attrs
+from attrs import define, frozen
+
+from xtalgo.model.types import Ns
+
+__all__ = ["DayState", "Lock", "Track"]
+
+
+@define
+class Track:
+    """One view of an account's net P&L, open P&L included, in dollars."""
+
+    base: float = 0.0
+    """The level at which the trading day began."""
+    peak: float = 0.0
+    """The highest level of the day."""
+    end_peak: float = 0.0
+    """The highest level at the end of a day before; the first day's beginning counts as one."""
+    level: float = 0.0
+
+    @classmethod
+    def starting(cls, base: float, end_peak: float | None = None) -> Track:
+        """A day that begins at ``base``."""
+        return cls(base, base, base if end_peak is None else end_peak, base)
+
+    def see(self, level: float, *, is_complete: bool = True) -> None:
+        """The level is this now; one that is not complete (a position without a quote) makes no peak."""
+        self.level = level
+        if is_complete and level > self.peak:
+            self.peak = level
+
+    def end_day(self) -> None:
+        """A day ends and the next one begins."""
+        self.end_peak = max(self.end_peak, self.level)
+        self.base = self.peak = self.level
+
+    @property
+    def loss(self) -> float:
+        """Dollars lost in the day; negative for a gain. Rounded so that a limit is met exactly."""
+        return round(self.base - self.level, 4)
+
+    def drawdown(self, basis: str, peak: float | None = None) -> float:
+        """Dollars below the peak; ``peak`` is another view's of the same day's P&L."""
+        if basis == "eod":
+            return round(self.end_peak - self.level, 4)
+        top = self.peak if peak is None else max(self.peak, self.base + peak)
+        return round(top - self.level, 4)
+
+
+@frozen
+class Lock:
+    """Why an account is locked: the reason's value, and a text for people."""
+
+    ts: Ns
+    reason: str
+    text: str
+
+
+@frozen
+class DayState:
+    """One account's trading day, as it is kept in a file. Copies are independent of the run."""
+
+    account: str
+    day: dt.date
+    """The date the session is named after."""
+    own: Track
+    """By our own books."""
+    own_shift: float = 0.0
+    """What is added to the net P&L of the books to get ``own``'s level."""
+    settled: float = 0.0
+    """``own``'s level with open positions at cost."""
+    pnl: Track | None = None
+    """By the venue's realized and unrealized P&L, where it told both."""
+    pnl_shift: float = 0.0
+    """What is added to the venue's sum to get ``pnl``'s level: it starts from zero again once a day."""
+    realized: float | None = None
+    """The venue's realized P&L as it was told last."""
+    net_liquidation: Track | None = None
+    """By the venue's net liquidation, where it told it."""
+    told_peak: float | None = None
+    """The highest P&L of the day that the venue itself has on record."""
+    lock: Lock | None = None
+
+    def copy(self) -> DayState:
+        """One that shares nothing that can change."""
+
+        def same(track: Track | None) -> Track | None:
+            return None if track is None else attrs.evolve(track)
+
+        own = attrs.evolve(self.own)
+        return attrs.evolve(self, own=own, pnl=same(self.pnl), net_liquidation=same(self.net_liquidation))
