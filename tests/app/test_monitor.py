@@ -64,7 +64,10 @@ async def test_everything_is_told_once_and_in_order(autojump_clock) -> None:
     assert heard.of("accounts")[0].text == "account Demo101 (the venue says: simulator)"
     (pin,) = heard.of("pin")
     assert pin.facts == {"asked": "ES", "instrument": "ES 06-26", "days_to_expiry": 19}
-    assert pin.text == "instrument ES -> ES 06-26, 19 days to expiry (2026-06-01, the venue says)"
+    assert pin.text == (
+        "instrument ES -> ES 06-26, 19 days to expiry (2026-06-01, the venue says; "
+        "NinjaTrader's date is the first of the month, trading ends later)"
+    )
     fills = heard.of("fill")
     assert [news.facts["execution"] for news in fills] == [fill.execution_id for fill in one.engine.blotter.fills]
     placed = [news for news in heard.of("order") if news.facts["status"] == "placed"]

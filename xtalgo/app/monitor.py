@@ -225,7 +225,10 @@ def _names(session: Session, now: Ns) -> Iterator[News]:
     yield News(now, "accounts", f"{what} {', '.join(setup.accounts)}{kind}", {"accounts": list(setup.accounts)})
     for pin in setup.pins.values():
         days = pin.days_left(now)
-        left = "the venue tells no expiry" if days is None else f"{days} days to expiry ({pin.expires}, the venue says)"
+        left = "the venue tells no expiry" if days is None else f"{days} days to expiry ({pin.expires}, the venue says"
+        if days is not None:
+            # By the one documented example NinjaTrader's date is the first of the delivery month, not the last trade.
+            left += "; NinjaTrader's date is the first of the month, trading ends later)" if pin.is_nominal else ")"
         arrow = f"{pin.asked} -> {pin.name}" if pin.asked != pin.name else pin.name
         facts = {"asked": pin.asked, "instrument": pin.name, "days_to_expiry": days}
         soon = days is not None and days <= 3

@@ -1,4 +1,4 @@
-"""The operator's commands: ``accounts``, ``positions``, ``orders``, ``quote`` and ``flatten``, over REST.
+"""The operator's commands over REST: ``accounts``, ``positions``, ``orders``, ``quote`` (and ``app.flatten``).
 
 REST never takes the socket from a run, so all of these work while one is live. Names of accounts are settled at the
 door: an account that the venue does not list is an error, never an account without positions.
@@ -10,55 +10,50 @@ import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import httpx
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 from rich.table import Table
 from rich.text import Text
 
 from xtalgo.app.config import load_settings
 from xtalgo.app.console import Screen, complain
-from xtalgo.app.exits import NoConnection, NotFlat
-from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
+from xtalgo.app.exits import NoConnection
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, choose
-from xtalgo.client.translate import seen
-from xtalgo.engine.flattening import Call, End, Flattening, Reply, Step, Verdict
-from xtalgo.live.clock import WallClock
 from xtalgo.live.rest import RestClient
-from xtalgo.live.tokens import Token
-from xtalgo.model.commands import Ask, Query
 from xtalgo.model.errors import (
-    AuthError,
     ConfigError,
     LocalProtocolError,
     NotSent,
     OutcomeUnknown,
     RemoteProtocolError,
     VenueError,
-    XtalgoError,
 )
-from xtalgo.model.events import OrdersSeen, PositionsSeen
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.reports import OrderReport, PositionReport
-from xtalgo.model.types import SECOND_NS, Ns
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.routes import Request, match
 from xtalgo.protocol.rows import Account
 from xtalgo.protocol.spec import RpcSpec
 
-__all__ = ["FlattenRequest", "Operator", "OperatorClient", "Reach", "accounts", "flatten", "orders", "positions"]
-__all__ += ["quote"]
+__all__ = [
+    "Operator",
+    "OperatorClient",
+    "Reach",
+    "account_name",
+    "accounts",
+    "at_venue",
+    "orders",
+    "positions",
+    "quote",
+    "whole",
+]
 
 WITHIN: Final = 10.0
 """Seconds for one step of a request."""
 
-GLANCE: Final = 8.0
-"""Seconds that ``flatten`` spends on a look before it acts."""
-
-DEADLINES: Final = (5.0, 3_600.0)
 _PASSING: Final = (408, 429)
 """Statuses of a refusal that may be over in a moment."""
 
@@ -106,25 +101,25 @@ class Operator:
     client: OperatorClient
     contracts: ContractBook
     is_json: bool = False
-    hide: Callable[[str], str] = field(default=str)
 
     async def accounts(self) -> tuple[Account, ...]:
         """All accounts. A list with rows that can't be read is an error, since any account may be among them."""
-        return _whole(await self.client.call("ListAccounts"), "ListAccounts")
+        return whole(await self.client.call("ListAccounts"), "ListAccounts")
 
     async def account(self, wanted: str) -> Account:
         """The account of that name, in any case of letters. Raises ConfigError where the venue lists no such one."""
         answer = await self.client.call("ListAccounts")
-        row = next((row for row in answer.value if row.name.casefold() == wanted.casefold()), None)
-        if row is not None:
-            return row
-        _whole(answer, "ListAccounts")
-        listing = ", ".join(sorted(row.name for row in answer.value)) or "none"
+        rows: tuple[Account, ...] = answer.value
+        for row in rows:
+            if row.name.casefold() == wanted.casefold():
+                return row
+        whole(answer, "ListAccounts")
+        listing = ", ".join(sorted(row.name for row in rows)) or "none"
         raise ConfigError(f"there is no account {wanted!r}; the venue has: {listing}")
 
     async def rows(self, api: str, account: str) -> tuple[Any, ...]:
         """Rows of one account; a list that is not complete, or another account's, is an error."""
-        rows = _whole(await self.client.call(api, account=account), f"{api} of {account}")
+        rows = whole(await self.client.call(api, account=account), f"{api} of {account}")
         if any(row.account is not None and row.account.casefold() != account.casefold() for row in rows):
             raise RemoteProtocolError(f"{api} of {account}: the venue answered with rows of another account")
         return rows
@@ -133,7 +128,7 @@ class Operator:
         """Rows as a table, or as one JSON object a line; None is left blank."""
         if self.is_json:
             for row in rows:
-                sys.stdout.write(self.hide(json.dumps(row, allow_nan=False)) + "\n")
+                sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
             return
         screen = Screen(sys.stdout)
         if not rows:
@@ -144,7 +139,7 @@ class Operator:
             is_number = any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
             table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(self.hide(_cell(value))) for value in row.values()))
+            table.add_row(*(Text(_cell(value)) for value in row.values()))
         screen.show(table)
 
     def canonical(self, told: str) -> str:
@@ -175,58 +170,9 @@ class Operator:
 
         return covers
 
-    async def make(self, call: Call, clock: WallClock) -> Reply:
-        """Make one call of a flatten, and say how it ended. Raises AuthError for the token, and no other error."""
-        step = call.step
-        lost = End.UNKNOWN if step.mutates else End.NOT_DONE
-        args: dict[str, Any] = {} if step in (Step.ACCOUNTS, Step.QUOTE) else {"account": call.account}
-        if call.instrument is not None:
-            args["instrument"] = call.instrument
-        with trio.move_on_at(clock.trio_deadline(call.until)):
-            try:
-                answer = await self.client.call(step.value, **args)
-            except AuthError:
-                raise
-            except NotSent as error:
-                return Reply(End.NOT_DONE, text=str(error))
-            except OutcomeUnknown as error:
-                return Reply(lost, text=str(error))
-            except VenueError as error:
-                is_late = self.client.status == 429 or not step.mutates
-                return Reply(End.NOT_DONE if is_late else End.REFUSED, text=str(error))
-            except XtalgoError as error:
-                return Reply(End.REFUSED if step.mutates else End.NOT_DONE, text=str(error))
-            return self._reply(call, answer, clock.now())
-        return Reply(lost, text=f"{step}: no answer in time")
 
-    def _reply(self, call: Call, answer: Answer[Any], now: Ns) -> Reply:
-        """What an answer says, with what it can't prove said aloud."""
-        match call.step:
-            case Step.ACCOUNTS:
-                row = next((row for row in answer.value if row.name.casefold() == call.account.casefold()), None)
-                if row is None:
-                    return Reply(End.DONE, complete=False, text=f"the venue does not list {call.account}")
-                why = f"{call.account} is not connected in NinjaTrader, so its lists prove nothing"
-                return Reply(End.DONE, complete=row.is_connected is not False, text=why)
-            case Step.QUOTE:
-                covers = self.covering(call.instrument)
-                known = len(answer.value) == 1 and covers(answer.value[0].instrument)
-                return Reply(End.DONE, complete=known, text=f"the venue does not know {call.instrument}")
-            case Step.ORDERS | Step.POSITIONS:
-                ask = Ask.ORDERS if call.step is Step.ORDERS else Ask.POSITIONS
-                told = seen(Query(ask, call.account, call.serial), answer, now, self.canonical)
-                assert isinstance(told, OrdersSeen | PositionsSeen)
-                rows = told.orders if isinstance(told, OrdersSeen) else told.positions
-                whole = told.complete and len(rows) == len(answer.value)
-                why = f"{call.step}: some rows can't be read, or are another account's"
-                if isinstance(told, OrdersSeen):
-                    return Reply(End.DONE, orders=told.orders, complete=whole, text=why)
-                return Reply(End.DONE, positions=told.positions, complete=whole, text=why)
-            case _:
-                return Reply(End.DONE, text=_mutation_text(answer))
-
-
-def _whole(answer: Answer[Any], what: str) -> tuple[Any, ...]:
+def whole(answer: Answer[Any], what: str) -> tuple[Any, ...]:
+    """The rows of a list. Raises RemoteProtocolError when some can't be read: what isn't shown must not be missed."""
     if not answer.is_complete:
         raise RemoteProtocolError(f"{what}: {answer.lost} rows can't be read ({'; '.join(answer.faults)})")
     rows: tuple[Any, ...] = answer.value
@@ -237,18 +183,6 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.10g}" if isinstance(value, float) else " ".join(str(value).split())
-
-
-def _mutation_text(answer: Answer[Any]) -> str:
-    value, parts = answer.value, []
-    ids, closed = getattr(value, "order_ids", None), getattr(value, "closed_positions", None)
-    if closed is not None:
-        parts.append("closing " + (", ".join(f"{row.net:+d} {row.instrument}" for row in closed) or "nothing"))
-    elif ids is not None:
-        parts.append(f"cancelling {len(ids)} orders")
-    if answer.warning:
-        parts.append(answer.warning)
-    return "; ".join(parts) or "done"
 
 
 Work: TypeAlias = Callable[[Operator], Awaitable[None]]
@@ -264,8 +198,8 @@ def account_name(text: str) -> str:
     return name
 
 
-def _at_venue(reach: Reach, work: Work) -> None:
-    """Do something at the venue; raises XtalgoError for whatever is in the way."""
+def at_venue(reach: Reach, work: Work) -> None:
+    """Do something at the venue; raises XtalgoError for whatever is in the way. The token and URL are those of a run."""
     flags = {"url": reach.url, "token_file": reach.token_file}
     settings = load_settings(flags, config=reach.config, environment=os.environ)
     url = settings.live.url
@@ -282,7 +216,7 @@ def _at_venue(reach: Reach, work: Work) -> None:
     async def main() -> None:
         async with OperatorClient(url or CROSSTRADE, token, within=WITHIN) as client:
             try:
-                await work(Operator(client, settings.contracts, reach.json, Token(token).hide))
+                await work(Operator(client, settings.contracts, reach.json))
             except (NotSent, OutcomeUnknown, RemoteProtocolError) as error:
                 raise NoConnection(str(error)) from None
             except VenueError as error:
@@ -313,7 +247,7 @@ def accounts(reach: Reach) -> None:
         ]
         operator.show(rows, "no accounts")
 
-    _at_venue(reach, work)
+    at_venue(reach, work)
 
 
 async def _chosen(operator: Operator, account: str | None) -> list[str]:
@@ -330,22 +264,26 @@ def positions(reach: Reach, account: str | None, instrument: str | None) -> None
 
     async def work(operator: Operator) -> None:
         covers = operator.covering(instrument)
+        names = await _chosen(operator, wanted)
+        if wanted is None:
+            held = whole(await operator.client.call("GetAllPositions"), "GetAllPositions")
+        else:
+            held = await operator.rows("ListPositions", names[0])
         rows = [
             {
-                "account": name,
+                "account": row.account or (names[0] if wanted is not None else None),
                 "instrument": operator.canonical(row.instrument),
                 "position": row.net,
                 "average_price": row.average_price,
                 "market_price": row.market_price,
                 "open_pnl": row.unrealized_profit_loss,
             }
-            for name in await _chosen(operator, wanted)
-            for row in await operator.rows("ListPositions", name)
+            for row in held
             if row.net and covers(row.instrument)
         ]
         operator.show(rows, "no positions")
 
-    _at_venue(reach, work)
+    at_venue(reach, work)
 
 
 def orders(reach: Reach, account: str | None, instrument: str | None, *, everything: bool = False) -> None:
@@ -373,7 +311,7 @@ def orders(reach: Reach, account: str | None, instrument: str | None, *, everyth
         ]
         operator.show(rows, "no orders" if everything else "no working orders")
 
-    _at_venue(reach, work)
+    at_venue(reach, work)
 
 
 def quote(reach: Reach, instruments: Sequence[str]) -> None:
@@ -383,7 +321,7 @@ def quote(reach: Reach, instruments: Sequence[str]) -> None:
         raise ConfigError("name one or more instruments, such as ES or 'MNQ 12-26'")
 
     async def work(operator: Operator) -> None:
-        found = _whole(await operator.client.call("GetQuote", instrument=",".join(names)), "GetQuote")
+        found = whole(await operator.client.call("GetQuote", instrument=",".join(names)), "GetQuote")
         rows = [
             {
                 "instrument": row.instrument,
@@ -398,144 +336,4 @@ def quote(reach: Reach, instruments: Sequence[str]) -> None:
         ]
         operator.show(rows, "no quotes")
 
-    _at_venue(reach, work)
-
-
-# --- flatten -------------------------------------------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class FlattenRequest:
-    """What ``xtalgo flatten`` was asked for. ``deadline`` is in seconds."""
-
-    account: str
-    instrument: str | None = None
-    yes: bool = False
-    deadline: float = 30.0
-
-
-def flatten(reach: Reach, request: FlattenRequest) -> None:
-    """Cancel and close everything of one account, until the venue says twice that it is so.
-
-    Raises NotFlat when it isn't, or isn't known to be.
-    """
-    account = account_name(request.account)
-    if not DEADLINES[0] <= request.deadline <= DEADLINES[1]:
-        raise ConfigError(f"--deadline is a number of seconds from {DEADLINES[0]:g} to {DEADLINES[1]:g}")
-    if request.instrument is not None and not request.instrument.strip():
-        raise ConfigError("--instrument is empty: leave it out to flatten the whole account")
-
-    async def work(operator: Operator) -> None:
-        name = await _settle(operator, account, request.instrument)
-        if not request.yes and sys.stdin is not None and sys.stdin.isatty():
-            await _confirm(operator, name, request.instrument)
-        display = (JsonDisplay if reach.json else PlainDisplay)(sys.stdout)
-        try:
-            await conduct(operator, evolve(request, account=name), display, WallClock())
-        finally:
-            display.close()
-
-    _at_venue(reach, work)
-
-
-async def _settle(operator: Operator, account: str, instrument: str | None) -> str:
-    """The account as the venue spells it. Where it doesn't answer, as it was given: this is no time to give up."""
-    operator.covering(instrument)  # a name that is none is found before anything is sent
-    found = account
-    with trio.move_on_after(GLANCE):
-        try:
-            found = (await operator.account(account)).name
-            if instrument is not None:
-                await operator.client.call("GetQuote", instrument=instrument)
-        except (AuthError, ConfigError):
-            raise
-        except XtalgoError as error:
-            if operator.client.status in (400, 404) and isinstance(error, VenueError):
-                raise ConfigError(f"{error}; leave --instrument out to flatten the whole account") from None
-            complain(f"warning: {error}; going on all the same")
-    return found
-
-
-async def _confirm(operator: Operator, account: str, instrument: str | None) -> None:
-    """Ask at the terminal. Raises NotFlat unless the answer is yes."""
-    covers, told = operator.covering(instrument), "what is open there could not be read"
-    with trio.move_on_after(GLANCE):
-        try:
-            held = [row for row in await operator.rows("ListPositions", account) if covers(row.instrument) and row.net]
-            listed = await operator.rows("ListOrders", account)
-            working = [row for row in listed if not row.state.is_done and covers(row.instrument or "?")]
-            told = f"{', '.join(f'{row.net:+d} {row.instrument}' for row in held) or 'no position'}"
-            told += f", {len(working)} working orders"
-        except XtalgoError as error:
-            told += f" ({error})"
-    what = account if instrument is None else f"{instrument} in {account}"
-    sys.stderr.write(operator.hide(f"{what}: {told}\nCancel and close all of it at market? [y/N] "))
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-        raise NotFlat("not confirmed: nothing was sent")
-
-
-async def conduct(operator: Operator, request: FlattenRequest, display: Display, clock: WallClock) -> None:
-    """Run a flatten to its verdict. Raises NotFlat when that is not *flat*."""
-    start = clock.now()
-    until = start + round(request.deadline * SECOND_NS)
-    covers = operator.covering(request.instrument)
-    machine = Flattening(request.account, start, until, request.instrument, covers)
-    what = request.account if request.instrument is None else f"{request.instrument} in {request.account}"
-
-    def tell(event: str, text: str, *, warns: bool = False, **facts: Any) -> None:
-        display.tell(News(clock.wall(), event, operator.hide(text), {"account": request.account, **facts}, warns))
-
-    tell("start", f"flattening {what}, for up to {request.deadline:g} s", instrument=request.instrument)
-    verified = False
-    try:
-        while (calls := machine.next(clock.now())) is not None:
-            for call in calls:
-                reply = await operator.make(call, clock)
-                machine.take(call, reply, clock.now())
-                is_good = reply.end is End.DONE and reply.complete
-                text = f"{_shown(call)}: {_told(reply, covers) if is_good else f'{reply.end}: {reply.text}'}"
-                tell("step", text, warns=not is_good, step=call.step.value, end=reply.end.value)
-            if not calls:
-                await trio.sleep_until(clock.trio_deadline(machine.due))
-        verified = machine.verdict is Verdict.FLAT
-    finally:
-        left = [position_text(row) for row in machine.positions] + [order_text(row) for row in machine.orders]
-        seconds = round((clock.now() - start) / SECOND_NS, 3)
-        age = None if machine.seen is None else round((clock.now() - machine.seen) / SECOND_NS, 3)
-        text = f"{what} is FLAT, the venue said so twice; {seconds:.1f} s"
-        if not verified:
-            text = f"{what} is NOT known to be flat after {seconds:.1f} s: {machine.why}"
-        facts = {"flat": verified, "left": left, "seen_ago": age, "doubts": machine.doubts, "seconds": seconds}
-        tell("verdict", text, warns=not verified, **facts)
-        if not verified:
-            for row in left:
-                tell("left", f"left, {age:.1f} s ago: {row}", warns=True)
-    if not verified:
-        seen_text = "its orders and positions could not be read" if age is None else "; ".join(left) or machine.why
-        raise NotFlat(operator.hide(f"{what} is not known to be flat: {seen_text}. Look at NinjaTrader, or try again"))
-
-
-def _shown(call: Call) -> str:
-    return " ".join([call.step.value, *([] if call.instrument is None else [call.instrument])])
-
-
-def _told(reply: Reply, covers: Callable[[str], bool]) -> str:
-    """What an answer says, for people."""
-    rows: Iterable[str] = [position_text(row) for row in reply.positions if row.quantity and covers(row.instrument)]
-    working = [row for row in reply.orders if not row.standing.is_done and covers(row.instrument or "?")]
-    return "; ".join([*rows, *map(order_text, working)]) or reply.text or "nothing open"
-
-
-def position_text(row: PositionReport) -> str:
-    """A position in a few words."""
-    return f"{row.quantity:+d} {row.instrument}"
-
-
-def order_text(row: OrderReport) -> str:
-    """An order that may still trade, in a few words."""
-    side = "" if row.side is None else f"{row.side.name} "
-    prices = [price for price in (row.stop_price, row.limit_price) if price is not None]
-    at = f" at {' / '.join(f'{price:.10g}' for price in prices)}" if prices else ""
-    count = "?" if row.quantity is None else str(row.quantity - (row.filled or 0))
-    return f"order {side}{count} {row.instrument or 'of an instrument not told'}{at}, {row.standing} ({row.order_id})"
+    at_venue(reach, work)

@@ -36,6 +36,11 @@ class Pin:
     name: str
     expires: dt.date | None = None
 
+    @property
+    def is_nominal(self) -> bool:
+        """Whether the date only names the delivery month: NinjaTrader writes its first day (documented by example)."""
+        return self.expires is not None and self.expires.day == 1
+
     def days_left(self, now: Ns) -> int | None:
         """Days from the date of ``now`` (New York) to the expiration."""
         if self.expires is None:

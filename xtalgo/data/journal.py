@@ -61,6 +61,9 @@ What money hangs on (orders, fills, decisions, intents, outcomes) is always kept
 
 _OVERHEAD: Final = 150
 
+_TRADED: Final = slice(1, 8)
+"""What was traded, among the values of a fill: all but stamps and fee."""
+
 
 @define(eq=False)
 class Journal:
@@ -215,12 +218,13 @@ class Journal:
     def fill(self, fill: Fill) -> bool:
         """An execution was booked; False when it is in the journal already.
 
-        Raises LocalProtocolError when one of the same id is there that says otherwise.
+        Seen again at another time, or with another fee, it is the same. Raises LocalProtocolError when one of that id
+        is there with another order, instrument, side, quantity or price.
         """
         row = fill_row(fill, self._hide)
         known = self._fills.get(fill.execution_id)
         if known is not None:
-            if known != row:
+            if known[_TRADED] != row[_TRADED]:
                 raise LocalProtocolError(f"execution {fill.execution_id} is in the journal already, and says otherwise")
             return False
         self._fills[fill.execution_id] = row

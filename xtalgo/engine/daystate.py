@@ -87,6 +87,8 @@ class DayState:
     """The venue's realized P&L as it was told last."""
     net_liquidation: Track | None = None
     """By the venue's net liquidation, where it told it."""
+    end_liquidation: float | None = None
+    """The highest net liquidation at the end of a day before, while ``net_liquidation`` is not told yet."""
     told_peak: float | None = None
     """The highest P&L of the day that the venue itself has on record."""
     lock: Lock | None = None

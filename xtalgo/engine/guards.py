@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from xtalgo.engine.daystate import DayState, Lock, Track
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
+from xtalgo.engine.losses import mark_of
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import Denial, DenyReason, Exposure, RiskLimits
 from xtalgo.engine.timers import Timer, Timers
@@ -60,6 +61,9 @@ class GuardHost(Protocol):
     def wish(self, act: Callable[[], object], desk: Desk | None = None) -> None:
         """Do something at the end of this turn, and bring a desk in line after it."""
 
+    def touch(self, desk: Desk) -> None:
+        """Bring a desk in line at the end of this turn."""
+
     def cancel(self, order: Order) -> None:
         """Cancel an open order."""
 
@@ -82,6 +86,8 @@ class Guards:
     accounts: Sequence[str]
     _days: dict[str, DayState] = field(factory=dict)
     _inherited: dict[str, tuple[DayState, bool]] = field(factory=dict)
+    _told: dict[str, AccountPnl] = field(factory=dict)
+    """What the venue told before ``begin``."""
     _naked: dict[int, Timer] = field(factory=dict)
     """By the id of a desk: when it is closed unless its protection is seen before."""
 
@@ -98,27 +104,25 @@ class Guards:
 
     def begin(self) -> None:
         """The run starts: take up the trading day where it was left, and carry out what is overdue."""
-        now, told = self._host.now, self._days
-        self._days = {}
-        for account in self.accounts:
-            self._days[account] = self._taken_up(account)
-            if account in told:
-                self._take_told(account, told[account])
-        self._arm(session_at(now).open if session_at(now).open > now else self._next_open(), self._turn_day)
+        now, limits = self._host.now, self.limits
+        session = session_at(now)
+        self._arm(session.open if session.open > now else self._next_open(), self._turn_day)
+        if limits.flatten_by is not None:
+            self._arm(limits.flatten_by.next(now), self._flatten)
+        if limits.trading_hours is not None:
+            self._arm(limits.trading_hours.closes(now), self._end_hours)
+            if not limits.trading_hours.contains(now):
+                self._cancel_entries()
         for desk in self._host.every_desk():
             self.watch(desk.contract.name)
-        if self.limits.flatten_by is not None:
-            self._arm(self.limits.flatten_by.next(now), self._flatten)
-        if self.limits.trading_hours is not None:
-            self._arm(self.limits.trading_hours.closes(now), self._end_hours)
-            if not self.limits.trading_hours.contains(now):
-                self._cancel_entries()
+            self.look(desk)
         for account in self.accounts:
-            self._judge_own(account)
+            self._days[account] = self._taken_up(account)
             if self._is_shut(account):
                 self._close(account)
-        for desk in self._host.every_desk():
-            self.look(desk)
+            self._judge_own(account)
+            if account in self._told:
+                self.told(self._told.pop(account))
 
     def _taken_up(self, account: str) -> DayState:
         day = session_at(self._host.now).day
@@ -134,11 +138,19 @@ class Guards:
         if state.day >= day:
             return state
         state.own.end_day()
-        liquid = state.net_liquidation
-        if liquid is not None:
-            liquid.end_day()  # what it says of this day is measured anew from the first figures, its peak stays
+        if state.net_liquidation is not None:
+            state.net_liquidation.end_day()
+        # What the venue tells first is measured from where this day began; of earlier ones only the peak stays.
         return attrs.evolve(
-            state, day=day, pnl=None, pnl_shift=0.0, realized=None, net_liquidation=liquid, told_peak=None, lock=None
+            state,
+            day=day,
+            pnl=None,
+            pnl_shift=0.0,
+            realized=None,
+            net_liquidation=None,
+            end_liquidation=state.end_liquidation if state.net_liquidation is None else state.net_liquidation.end_peak,
+            told_peak=None,
+            lock=None,
         )
 
     def _next_open(self) -> Ns:
@@ -185,7 +197,9 @@ class Guards:
     def _on_quote(self, quote: Quote) -> None:
         desks = self._host.every_desk()
         name = quote.instrument
-        for account in {desk.account for desk in desks if desk.book.position and desk.contract.name == name}:
+        for account in dict.fromkeys(
+            desk.account for desk in desks if desk.book.position and desk.contract.name == name
+        ):
             self._judge_own(account)
 
     def filled(self, desk: Desk) -> None:
@@ -194,49 +208,249 @@ class Guards:
             return
         self._judge_own(desk.account)
         if desk.book.position and not desk.closing and self._is_shut(desk.account):
-            self._host.wish(desk.close, desk)
+            self._close_desk(desk)
 
     def told(self, event: AccountPnl) -> None:
         """The venue told its own P&L of an account."""
         state = self._days.get(event.account)
         if state is None:
-            if event.account not in self.accounts:
-                return
-            state = DayState(event.account, session_at(event.ts).day, Track())  # until ``begin``
-        total = _sum(event.realized, event.unrealized)
-        liquid = _finite(event.net_liquidation)
-        track, shift = state.pnl, state.pnl_shift
-        if total is not None:
-            if track is None:
-                track = Track.starting(0.0)  # the venue's are figures of the day
-            elif not event.realized and state.realized and self._is_new_day(event.ts):
-                shift += state.realized
-            track.see(total + shift)
-        worth = state.net_liquidation
-        if liquid is not None:
-            if worth is None:
-                worth = Track.starting(liquid - (total or 0.0))
-            worth.see(liquid)
-        realized = _finite(event.realized)
-        self._days[event.account] = attrs.evolve(
-            state,
-            pnl=track,
-            pnl_shift=shift,
-            realized=state.realized if realized is None else realized,
-            net_liquidation=worth,
-        )
+            self._told[event.account] = event
+            return
+        self._days[event.account] = _with_told(state, event)
         self._judge(event.account)
 
-    def _is_new_day(self, now: Ns) -> bool:
-        return now < session_at(now).open + RESET
-
-    def _take_told(self, account: str, told: DayState) -> None:
-        """What the venue told of an account before the run began, on top of what was inherited."""
-        raise NotImplementedError
-
     def note_peak(self, account: str, value: float) -> None:
-        """The venue's own record of the day's highest P&L, in dollars (GetWatermarks)."""
+        """The venue's own record of the day's highest P&L, in dollars (GetWatermarks); after ``begin``."""
         state = self._days[account]
         if math.isfinite(value) and (state.told_peak is None or value > state.told_peak):
             self._days[account] = attrs.evolve(state, told_peak=value)
             self._judge(account)
+
+    def _net(self, account: str, *, at_cost: bool = False) -> tuple[float, bool]:
+        """Net P&L of the books in dollars, and whether every open position has a quote to be marked with."""
+        total, is_complete = 0.0, True
+        for desk in self._host.every_desk():
+            if desk.account == account:
+                mark = None if at_cost else mark_of(desk)
+                total += desk.book.net(mark)
+                is_complete = is_complete and (mark is not None or not desk.book.position)
+        return total, is_complete
+
+    def _see_own(self, account: str) -> None:
+        state = self._days[account]
+        net, is_complete = self._net(account)
+        state.own.see(state.own_shift + net, is_complete=is_complete)
+
+    def _judge_own(self, account: str) -> None:
+        if self._limits_pnl:
+            self._see_own(account)
+            self._judge(account)
+
+    def _judge(self, account: str) -> None:
+        """Lock the account if a view of its P&L has reached a limit."""
+        state, limits = self._days[account], self.limits
+        if state.lock is not None:
+            return
+        views = [track for track in (state.own, state.pnl, state.net_liquidation) if track is not None]
+        loss = max(track.loss for track in views)
+        if limits.account_daily_loss is not None and loss >= limits.account_daily_loss:
+            text = f"{account} lost ${loss:,.2f} of at most ${limits.account_daily_loss:,.2f} in the day"
+            self._lock(account, DenyReason.ACCOUNT_LOSS, text)
+        elif limits.trailing_drawdown is not None and (fall := self._drawdown(state)) >= limits.trailing_drawdown:
+            below = "of the highest end of a day" if limits.drawdown_basis == "eod" else "of the day's peak"
+            text = f"{account} is ${fall:,.2f} short {below}, at most ${limits.trailing_drawdown:,.2f}"
+            self._lock(account, DenyReason.DRAWDOWN, text)
+
+    def _drawdown(self, state: DayState) -> float:
+        if self.limits.drawdown_basis == "eod":  # realized P&L starts anew each day: its ends of days say nothing
+            ends = [track for track in (state.own, state.net_liquidation) if track is not None]
+            return max(track.drawdown("eod") for track in ends)
+        venues = [track for track in (state.pnl, state.net_liquidation) if track is not None]
+        falls = [track.drawdown("intraday", state.told_peak) for track in venues]
+        return max(state.own.drawdown("intraday", None if venues else state.told_peak), *falls)
+
+    def _lock(self, account: str, reason: DenyReason, text: str) -> None:
+        now = self._host.now
+        self._days[account] = attrs.evolve(self._days[account], lock=Lock(now, reason.value, text))
+        self._host.breached(Breach(now, account, reason, text))
+        self._close(account)
+
+    # --- what is closed, and when --------------------------------------------------------------------------------
+
+    def _arm(self, when: Ns, act: Callable[[], None]) -> None:
+        self._host.timers.add(Timer(when, "", act, is_engines=True))
+
+    def _is_shut(self, account: str) -> bool:
+        """Whether nothing may be held in an account now."""
+        is_over = self.limits.flatten_by is not None and self.limits.flatten_by.is_past(self._host.now)
+        return is_over or self._days[account].lock is not None
+
+    def _close(self, account: str) -> None:
+        for desk in self._host.every_desk():
+            if desk.account == account and not desk.is_quiet:
+                self._close_desk(desk)
+
+    def _close_desk(self, desk: Desk) -> None:
+        # No wish of the desk's strategy: those are dropped when its callback raises.
+        def act() -> None:
+            desk.close()
+            self._host.touch(desk)
+
+        self._host.wish(act)
+
+    def _flatten(self) -> None:
+        assert self.limits.flatten_by is not None
+        now = self._host.now
+        self._arm(self.limits.flatten_by.next(now), self._flatten)
+        for account in self.accounts:
+            if any(desk.account == account and not desk.is_quiet for desk in self._host.every_desk()):
+                text = f"{account} is closed by {self.limits.flatten_by}"
+                self._host.breached(Breach(now, account, DenyReason.FLATTEN_BY, text))
+                self._close(account)
+
+    def _end_hours(self) -> None:
+        assert self.limits.trading_hours is not None
+        self._arm(self.limits.trading_hours.closes(self._host.now), self._end_hours)
+        self._cancel_entries()
+
+    def _cancel_entries(self) -> None:
+        """Cancel what rests to open or extend a position; targets stand, and what they lack is denied."""
+
+        def act() -> None:
+            for desk in self._host.every_desk():
+                for order in list(desk.orders):
+                    extends = order.role is not Role.CLOSE and order.side * desk.book.position >= 0
+                    if extends and not desk.is_unjudged(order):
+                        self._host.cancel(order)
+                self._host.touch(desk)
+
+        self._host.wish(act)
+
+    # --- naked positions -----------------------------------------------------------------------------------------
+
+    def look(self, desk: Desk) -> None:
+        """A desk's orders moved: count the time that its position is without its declared stop loss."""
+        if self.limits.naked_after is None:
+            return
+        timer = self._naked.get(id(desk))
+        if not _is_naked(desk):
+            if timer is not None:
+                timer.cancel()
+                del self._naked[id(desk)]
+        elif timer is None:
+            self._count(desk)
+
+    def _count(self, desk: Desk) -> None:
+        assert self.limits.naked_after is not None
+        due = self._host.now + round(self.limits.naked_after * SECOND_NS)
+        timer = self._naked[id(desk)] = Timer(due, "", partial(self._naked_for_long, desk), is_engines=True)
+        self._host.timers.add(timer)
+
+    def _naked_for_long(self, desk: Desk) -> None:
+        del self._naked[id(desk)]
+        if not _is_naked(desk):
+            return
+        if not self._host.can_act(desk.account):
+            self._count(desk)  # nothing can be done, and what stands at the venue is not known
+            return
+        text = f"{desk.contract.name} of {desk.owner} in {desk.account}: no stop loss for {self.limits.naked_after:g} s"
+        self._host.breached(Breach(self._host.now, desk.account, DenyReason.NAKED, text))
+        self._close_desk(desk)
+
+    # --- the gate ------------------------------------------------------------------------------------------------
+
+    def denies(self, desk: Desk, change: int, order: Order | None) -> Denial | None:
+        """Why an order of ``change`` signed contracts can't pass; one that only reduces always does."""
+        exposure = desk.exposure(order)
+        if exposure.reduces(change):
+            return None
+        account, limits, now = desk.account, self.limits, self._host.now
+        if (lock := self.lock_of(account)) is not None:
+            return Denial(DenyReason(lock.reason), lock.text)
+        if limits.flatten_by is not None and limits.flatten_by.is_past(now):
+            return Denial(DenyReason.FLATTEN_BY, f"nothing is opened between {limits.flatten_by} and the next session")
+        if limits.trading_hours is not None and not limits.trading_hours.contains(now):
+            return Denial(DenyReason.TRADING_HOURS, f"positions are opened in {limits.trading_hours} alone")
+        if limits.max_quote_age is not None and (text := _aged(desk, now, limits.max_quote_age)):
+            return Denial(DenyReason.QUOTE_AGE, text)
+        if limits.max_contracts is None and limits.max_positions is None:
+            return None
+        held = self._held(account, desk)
+        total = sum(held.values()) + _worst(exposure, change)
+        if limits.max_contracts is not None and total > limits.max_contracts:
+            text = f"{account} could hold {total} contracts, at most {limits.max_contracts}"
+            return Denial(DenyReason.CONTRACTS, text)
+        name = desk.contract.name
+        already = name in held or exposure != Exposure(0, 0, 0)
+        if limits.max_positions is not None and not already and len(held) >= limits.max_positions:
+            names = ", ".join(sorted(held))
+            return Denial(DenyReason.POSITIONS, f"{account} holds or has orders for {names}: that is all it may")
+        return None
+
+    def _held(self, account: str, without: Desk) -> dict[str, int]:
+        """Most contracts by instrument that others' hands and the other desks of an account could hold."""
+        held = {name: abs(quantity) for name, quantity in self._host.offsets(account).items() if quantity}
+        for desk in self._host.every_desk():
+            if desk is not without and desk.account == account and (most := _worst(desk.exposure(), 0)):
+                held[desk.contract.name] = held.get(desk.contract.name, 0) + most
+        return held
+
+
+def _worst(exposure: Exposure, change: int) -> int:
+    """Most contracts, long or short, that could be held on the way if all of it filled in the worst order."""
+    long = exposure.position + exposure.buys + max(change, 0)
+    short = exposure.sells - exposure.position + max(-change, 0)
+    return max(abs(exposure.position), long, short)
+
+
+def _aged(desk: Desk, now: Ns, limit: float) -> str:
+    quote = desk.series.quote
+    if quote is None:
+        return f"{desk.contract.name} has no quote yet"
+    age = now - quote.ts
+    if age <= round(limit * SECOND_NS):
+        return ""
+    return f"the quote of {desk.contract.name} is {age / SECOND_NS:.1f} s old, at most {limit:g}"
+
+
+def _is_naked(desk: Desk) -> bool:
+    """Whether fewer contracts are protected by a stop loss known to work at the venue than were declared to be."""
+    if desk.closing or not desk.book.position:
+        return False
+    for pair in desk.exits.pairs:
+        if pair.stop_price is None or pair.covered <= pair.reserved:
+            continue
+        stop = pair.stop
+        if stop is None or stop.status not in _PROTECTS or stop.remaining < pair.covered - pair.reserved:
+            return True
+    return False
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _with_told(state: DayState, event: AccountPnl) -> DayState:
+    """The day with what the venue told; figures that are missing or no numbers are left out."""
+    realized, unrealized = _finite(event.realized), _finite(event.unrealized)
+    liquid, total = _finite(event.net_liquidation), None
+    track, shift, worth = state.pnl, state.pnl_shift, state.net_liquidation
+    if realized is not None and unrealized is not None:
+        total = realized + unrealized
+        if track is None:
+            track = Track.starting(0.0)  # the venue's figures are those of the day
+        elif not realized and state.realized and event.ts < session_at(event.ts).open + RESET:
+            shift += state.realized
+        track.see(total + shift)
+    if liquid is not None:
+        if worth is None:
+            base = liquid - (total or 0.0)
+            worth = Track.starting(base, max(base, state.end_liquidation or base))
+        worth.see(liquid)
+    return attrs.evolve(
+        state,
+        pnl=track,
+        pnl_shift=shift,
+        realized=state.realized if realized is None else realized,
+        net_liquidation=worth,
+    )
