@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from data.journals import Clock, header
 
+from xtalgo.data import journal_store
 from xtalgo.data.journal import Journal
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits that don't wait for the drive, for tests that write much and would show the same with them."""
+    settings = tuple(text.replace("synchronous=FULL", "synchronous=OFF") for text in journal_store.SETTINGS)
+    assert settings != journal_store.SETTINGS
+    monkeypatch.setattr(journal_store, "SETTINGS", settings)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
 def test_every_event_comes_back(kind: Any) -> None:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(any_of(kind))
     def law(event: Any) -> None:
         data = encode_event(event)
@@ -56,7 +56,7 @@ def test_every_event_comes_back(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Command), ids=lambda kind: kind.__name__)
 def test_every_command_comes_back(kind: Any) -> None:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(any_of(kind))
     def law(command: Any) -> None:
         again = decode_command(encode_command(command))

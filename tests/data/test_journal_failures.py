@@ -18,6 +18,8 @@ from xtalgo.data.journal import (
 from xtalgo.data.journal_rows import Gap
 from xtalgo.data.journal_schema import SCHEMA
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 def fill_disk(journal: Journal, pages: int = 0) -> None:
     """No room for more than so many further pages; None of it is real, but SQLite answers as for a full disk."""

@@ -19,6 +19,9 @@ from xtalgo.data.journal import (
 from xtalgo.data.journal_rows import Decided
 from xtalgo.data.journal_schema import TABLES
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 

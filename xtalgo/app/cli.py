@@ -1,4 +1,4 @@
-"""The command line: ``xtalgo run``, ``xtalgo serve`` and ``xtalgo synth``. Exit codes and errors are decided here."""
+"""The command line: ``xtalgo run``, ``serve``, ``synth`` and the commands by hand. Exit codes and errors are decided here."""
 
 from __future__ import annotations
 
@@ -469,6 +469,149 @@ def serve(
     )
 
 
+# --- by hand -----------------------------------------------------------------------------------------------------
+
+_WHERE = Group.create_ordered("Server and output")
+_WHAT = Group.create_ordered("What is meant")
+
+_UrlOption = Annotated[
+    str | None,
+    _option(
+        _WHERE, "URL", "Another server than CrossTrade, its socket or its REST address; ws:// and http:// only here."
+    ),
+]
+_TokenOption = Annotated[
+    str | None, _option(_WHERE, "FILE", "A file with the token and nothing else, instead of XTRADE_TOKEN.")
+]
+_ConfigOption = Annotated[
+    str | None, _option(_WHERE, "FILE", f"Settings file (default: {CONFIG_FILE}, if it is there).")
+]
+_JsonOption = Annotated[bool, _switch(_WHERE, "Print one JSON object a line on standard output.")]
+_AccountOption = Annotated[str | None, _option(_WHAT, "NAME", "One account (default: all).")]
+_InstrumentOption = Annotated[
+    str | None, _option(_WHAT, "NAME", "One instrument; a root such as ES means all its months (default: all).")
+]
+
+_HAND_EPILOGUE = f"""
+It goes over REST, so it never takes the socket from a run, and works while one is live. The token is read from
+`XTRADE_TOKEN` or `--token-file`, never from the command line.
+
+{_CODES}
+"""
+
+
+@app.command(help_epilogue=_HAND_EPILOGUE)
+def accounts(
+    *,
+    url: _UrlOption = None,
+    token_file: _TokenOption = None,
+    config: _ConfigOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """List the accounts of the token."""
+    from xtalgo.app import operator
+
+    operator.accounts(operator.Reach(url=url, token_file=token_file, config=config, json=json))
+
+
+@app.command(help_epilogue=_HAND_EPILOGUE)
+def positions(
+    *,
+    account: _AccountOption = None,
+    instrument: _InstrumentOption = None,
+    url: _UrlOption = None,
+    token_file: _TokenOption = None,
+    config: _ConfigOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """List what is held, whoever bought it."""
+    from xtalgo.app import operator
+
+    reach = operator.Reach(url=url, token_file=token_file, config=config, json=json)
+    operator.positions(reach, account, instrument)
+
+
+@app.command(help_epilogue=_HAND_EPILOGUE)
+def orders(
+    *,
+    account: _AccountOption = None,
+    instrument: _InstrumentOption = None,
+    all_: Annotated[
+        bool,
+        Parameter(
+            name="--all", help="The session's finished orders, too.", group=_WHAT, negative="", show_default=False
+        ),
+    ] = False,
+    url: _UrlOption = None,
+    token_file: _TokenOption = None,
+    config: _ConfigOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """List the orders that may still trade, whoever placed them."""
+    from xtalgo.app import operator
+
+    reach = operator.Reach(url=url, token_file=token_file, config=config, json=json)
+    operator.orders(reach, account, instrument, everything=all_)
+
+
+@app.command(help_epilogue=_HAND_EPILOGUE)
+def quote(
+    *names: Annotated[str, Parameter(name="INSTRUMENT", help="Instruments, as many as follow.", group=_WHAT)],
+    instrument: Annotated[tuple[str, ...], _option(_WHAT, "NAME", "The same as an option; may be repeated.")] = (),
+    url: _UrlOption = None,
+    token_file: _TokenOption = None,
+    config: _ConfigOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """Show the newest quotes of some instruments: `xtalgo quote ES "MNQ 12-26"`."""
+    from xtalgo.app import operator
+
+    reach = operator.Reach(url=url, token_file=token_file, config=config, json=json)
+    operator.quote(reach, (*names, *instrument))
+
+
+@app.command(help_epilogue=_HAND_EPILOGUE)
+def flatten(
+    *,
+    account: Annotated[str, _option(_WHAT, "NAME", "The account; there is no default, and never more than one.")],
+    instrument: _InstrumentOption = None,
+    yes: Annotated[bool, _switch(_WHAT, "Don't ask at the terminal; elsewhere it never asks.")] = False,
+    deadline: Annotated[
+        float, _option(_WHAT, "SECONDS", "Give up and exit with code 6 after this long (default: 30).")
+    ] = 30.0,
+    url: _UrlOption = None,
+    token_file: _TokenOption = None,
+    config: _ConfigOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """Cancel every order and close every position of an account, until the venue says twice that it is flat.
+
+    Whoever placed or bought it. Exit code 0 means verified flat; 6 means not flat, or not known to be.
+    """
+    from xtalgo.app import operator
+    from xtalgo.app.flatten import FlattenRequest
+    from xtalgo.app.flatten import flatten as make_flat
+
+    reach = operator.Reach(url=url, token_file=token_file, config=config, json=json)
+    make_flat(reach, FlattenRequest(account=account, instrument=instrument, yes=yes, deadline=deadline))
+
+
+@app.command(help_epilogue=_CODES)
+def halt(*, off: Annotated[bool, _switch(_WHAT, "Remove the file.")] = False) -> None:
+    """Write the HALT file of this user: while it is there, no run opens anything, and entries are cancelled.
+
+    Positions and their protective orders stay; `xtalgo flatten` closes them.
+    """
+    from xtalgo.app.haltfile import HaltFile
+
+    file = HaltFile()
+    if off:
+        told = "removed" if file.clear() else "it was not there"
+    else:
+        told = "written" if file.set() else "it was there already"
+    Screen(sys.stdout).text(f"{file.path}: {told}")
+
+
 # --- the way in and out ------------------------------------------------------------------------------------------
 
 
@@ -506,11 +649,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return OK
 
 
+_COMMANDS = ("run", "serve", "synth", "accounts", "positions", "orders", "quote", "flatten", "halt")
+
+
 def _usage_error(tokens: Sequence[str], error: CycloptsError) -> str:
     if tokens and is_strategy_file(tokens[0]):
         return f"give a command first: xtalgo run {tokens[0]} --replay FILE_OR_FOLDER (or --demo)"
     text = re.sub(r'^Command "\w+" parameter ', "", str(error))
-    command = f"{tokens[0]} " if tokens and tokens[0] in ("run", "serve", "synth") else ""
+    command = f"{tokens[0]} " if tokens and tokens[0] in _COMMANDS else ""
     return f"{text} See xtalgo {command}--help."
 
 

@@ -199,7 +199,7 @@ def account_name(text: str) -> str:
 
 
 def at_venue(reach: Reach, work: Work) -> None:
-    """Do something at the venue; raises XtalgoError for whatever is in the way. The token and URL are those of a run."""
+    """Do something at the venue, with URL and token found as for a run; raises XtalgoError for what is in the way."""
     flags = {"url": reach.url, "token_file": reach.token_file}
     settings = load_settings(flags, config=reach.config, environment=os.environ)
     url = settings.live.url

@@ -7,38 +7,29 @@ does whatever was due before it, so the outcome depends on stamps, not on how pr
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from operator import length_hint
-from typing import Final, TypeAlias
+from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define
 from msgspec import json
 
-from xtalgo.client.calls import Calls, End, Settled
-from xtalgo.client.setup import Setup
-from xtalgo.client.streams import SILENCE, Silence, Subscriptions
-from xtalgo.client.translate import call_for, seen
+from xtalgo.client.calls import Settled
+from xtalgo.client.streams import SILENCE
+from xtalgo.client.traffic import Frame, Health, Item, Notice, Traffic
 from xtalgo.engine.ending import is_closing, unsettled, wind_down
-from xtalgo.engine.engine import Engine
-from xtalgo.engine.pacing import Entry, Lane, PacingQueue, Slot, slot_of
-from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, Command, Mutation, PlaceOrder, Query, Withdraw
+from xtalgo.engine.pacing import Entry, Lane
+from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, Mutation, PlaceOrder
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
-    Answered,
-    Doubtful,
-    Event,
     LinkDown,
     LinkUp,
     NotSent,
     Quote,
-    Refused,
-    Released,
     Silent,
     Stale,
     Tick,
-    Unanswered,
 )
 from xtalgo.model.types import NEVER, SECOND_NS, Ns
 from xtalgo.protocol.frames import (
@@ -62,98 +53,10 @@ __all__ = ["Frame", "Health", "Notice", "Trader"]
 OFFLINE_PROBE: Final = (5, 10, 20, 30)
 """Seconds between looks for an add-on that was away; the last one repeats."""
 
-FAR: Final[Ns] = 240 * SECOND_NS
-"""After this long without executions the next list goes as far back as it can; the venue's default is 320 s."""
-
-SHOWN: Final = 20
-"""How many notices of one kind are told one by one."""
-
-
-@frozen
-class Frame:
-    """A text frame to write, in order. ``key`` names its call; past ``deadline`` it must not be begun any more."""
-
-    text: str
-    key: str | None = None
-    deadline: Ns | None = None
-    api: str | None = None
-    command: Mutation | None = None
-    """What it changes at the venue, if anything."""
-
-
-@frozen
-class Notice:
-    """Something people should see."""
-
-    ts: Ns
-    text: str
-    is_warning: bool = False
-
-
-@define
-class Health:
-    """What was counted, for people."""
-
-    frames: int = 0
-    quotes: int = 0
-    unknown: int = 0
-    faults: int = 0
-    drops: int = 0
-    silences: int = 0
-    refusals: int = 0
-    doubts: int = 0
-
-
-Item: TypeAlias = Mutation | Query | Call
-
 
 @define(eq=False)
-class Trader:
+class Trader(Traffic):
     """One client on one token. ``make_engine`` gets the accounts and ``pin`` once the venue has named them."""
-
-    setup: Setup
-    make_engine: Callable[[Sequence[str], Callable[[str], str]], Engine]
-    queue: PacingQueue[Item] = field(factory=PacingQueue)
-    calls: Calls[Entry[Item]] = field(factory=Calls)
-    streams: Subscriptions = field(factory=Subscriptions)
-    silence: Silence = field(factory=Silence)
-    health: Health = field(factory=Health)
-    engine: Engine | None = None
-    out: list[Frame] = field(factory=list)
-    """Frames to write; whoever drives takes them out."""
-    notices: list[Notice] = field(factory=list)
-    redial: str = ""
-    """Why the connection should be dialled anew, if it should; whoever drives clears it."""
-    error: Exception | None = None
-    """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
-    pnl: dict[str, AccountPnl] = field(factory=dict)
-    """The newest P&L of each account, as the venue told it."""
-    is_up: bool = False
-    is_offline: bool = False
-    """Whether NinjaTrader or the add-on is away, over a link that is up."""
-    is_running: bool = False
-    """Whether ``on_start`` has run."""
-    is_stopping: bool = False
-    tape: Callable[[str, Ns, str | bytes], None] | None = None
-    """Records each input as it comes: the same inputs make the same trader again."""
-    on_turn: Callable[[Event], None] | None = None
-    """Sees each event before the engine does."""
-    before_quotes: Callable[[Sequence[Quote], Ns], None] | None = None
-    """Sees quotes before the engine does: a venue on paper matches them first."""
-    due: Ns = NEVER
-    """When something happens without a frame."""
-    _waiting_calls: deque[Call] = field(factory=deque)
-    _probe: Ns = NEVER
-    _probes: int = 0
-    _names: dict[str, str | None] = field(factory=dict)
-    _told: dict[str, int] = field(factory=dict)
-    _executions_at: dict[str, Ns] = field(factory=dict)
-    _faults: int = 0
-    _last: Ns = 0
-    """The newest moment that was dealt with."""
-
-    def __attrs_post_init__(self) -> None:
-        self.queue.hold(0)
 
     # --- the link ------------------------------------------------------------------------------------------------
 
@@ -213,20 +116,6 @@ class Trader:
         self._withdraw(key, now, reason)
         self._done(now)
 
-    def _withdraw(self, key: str, now: Ns, reason: str) -> None:
-        settled = self.calls.withdrawn(key, now, reason)
-        if settled is None:
-            return
-        item = settled.item.item
-        if isinstance(item, PlaceOrder):
-            self._turn(NotSent(now, item, f"not sent: {reason}"))
-        elif isinstance(item, Query):
-            self._turn(Unanswered(now, item, reason))
-        elif isinstance(item, Mutation):
-            # Harmless to do later, and wanted: it goes back to its place.
-            slot = slot_of(item)
-            self.queue.push(item, slot.lane, now, ttl=slot.ttl, key=slot.key)
-
     # --- frames --------------------------------------------------------------------------------------------------
 
     def frame(self, text: str | bytes, now: Ns) -> None:
@@ -279,7 +168,7 @@ class Trader:
         for row in message.quotes:
             name = names.get(row.instrument)
             if name is None and row.instrument not in names:
-                name = names[row.instrument] = self._name(row.instrument)
+                name = names[row.instrument] = self.name_of(row.instrument)
             if name is None or name not in series:
                 continue
             if row.bid is None or row.ask is None:
@@ -315,14 +204,6 @@ class Trader:
             self._quarantined(now)
         return acted or len(series) > len(self.streams.instruments)
 
-    def _name(self, told: str) -> str | None:
-        """The canonical name behind a name on the wire; None where it stands for nothing here."""
-        try:
-            name = self.setup.contracts.parse(told)
-        except ConfigError:
-            return None
-        return name.dated(name.year) if name.year is not None else told
-
     def _pnl(self, message: PnlUpdate, now: Ns) -> None:
         if self.engine is None:
             return
@@ -346,65 +227,6 @@ class Trader:
             self._ended(settled, now)
         elif isinstance(message, RpcError) and message.id is None:
             self._notice(now, "error", f"the venue says: {message.error}")
-
-    # --- ends of calls -------------------------------------------------------------------------------------------
-
-    def _ended(self, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool = True) -> None:
-        entry = settled.item
-        if settled.cause is Cause.RATE_LIMIT and settled.end is End.NOT_DONE:
-            self.health.refusals += 1
-            self.queue.refused(entry, now)
-            self._give_up_cancelled(entry, now)
-            return
-        if settled.cause is not Cause.TIMEOUT and asks_again:
-            self.queue.answered(now, entry)
-        item = entry.item
-        if isinstance(item, Call):
-            self._setup_ended(item, settled, now, asks_again=asks_again)
-        elif isinstance(item, Query):
-            self._query_ended(item, settled, now)
-        else:
-            self._mutation_ended(item, settled, now)
-        if settled.cause is Cause.OFFLINE:
-            self._went_offline(now, settled.text)
-        elif self.is_offline and settled.end is End.DONE and isinstance(item, Call):
-            self._notice(now, "offline", "NinjaTrader is back", warning=False)
-            self.queue.resume(now)
-            self._reachable(now)
-
-    def _give_up_cancelled(self, entry: Entry[Item], now: Ns) -> None:
-        """An order that was not carried out, and is not wanted any more, does not go again."""
-        item = entry.item
-        if not isinstance(item, PlaceOrder) or self.engine is None or entry.key is None:
-            return
-        if self.engine.blotter.orders[item.order_id].pending_cancel and self.queue.remove(entry.key) is not None:
-            self._turn(NotSent(now, item, "cancelled before it was carried out"))
-
-    def _query_ended(self, query: Query, settled: Settled[Entry[Item]], now: Ns) -> None:
-        if settled.end is not End.DONE or settled.answer is None:
-            self._turn(Unanswered(now, query, settled.text))
-            return
-        if settled.answer.faults:
-            self.health.faults += len(settled.answer.faults)
-            self._notice(now, settled.spec.name, f"{settled.spec.name}: {'; '.join(settled.answer.faults)}")
-        if query.ask is Ask.EXECUTIONS:
-            self._executions_at[query.account] = now
-        self._turn(seen(query, settled.answer, now, lambda told: self._name(told) or told))
-
-    def _mutation_ended(self, command: Mutation, settled: Settled[Entry[Item]], now: Ns) -> None:
-        match settled.end:
-            case End.DONE:
-                told = getattr(settled.answer.value, "order_id", None) if settled.answer is not None else None
-                self._turn(Answered(now, command, told))
-            case End.REFUSED:
-                self._notice(now, "refused", f"{settled.spec.name} {command.order_id} refused: {settled.text}")
-                self._turn(Refused(now, command, settled.text, settled.cause is Cause.TERMINAL))
-            case End.NOT_DONE:
-                self._turn(NotSent(now, command, settled.text))
-            case End.UNKNOWN:
-                self.health.doubts += 1
-                self._notice(now, "doubt", f"{settled.spec.name} {command.order_id} is in doubt: {settled.text}")
-                self._turn(Doubtful(now, command, settled.text))
 
     def _went_offline(self, now: Ns, text: str) -> None:
         if self.is_offline:
@@ -469,78 +291,6 @@ class Trader:
         self._send(commands, now)
         if len(self.engine.faults) > self._faults:
             self._quarantined(now)
-
-    # --- turns ---------------------------------------------------------------------------------------------------
-
-    def _turn(self, event: Event) -> None:
-        if self.engine is None:
-            return
-        if self.on_turn is not None:
-            self.on_turn(event)
-        try:
-            commands = self.engine.handle(event)
-        except StrategyError as error:
-            self._fail(error, event.ts)
-            return
-        if commands:
-            self._send(commands, event.ts)
-        if len(self.engine.faults) > self._faults:
-            self._quarantined(event.ts)
-        liaison = self.engine.liaison
-        if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
-            self._begin(event.ts)
-
-    def _quarantined(self, now: Ns) -> None:
-        """Strategies raised: the others go on; with none left the run ends."""
-        assert self.engine is not None
-        for name, fault in self.engine.faults[self._faults :]:
-            self.tell(now, f"{name} is in quarantine, its exits stay: {fault}")
-        self._faults = len(self.engine.faults)
-        if self._faults == len(self.engine.seats):
-            self._fail(self.engine.faults[0][1], now)
-
-    def _fail(self, error: Exception, now: Ns) -> None:
-        """A strategy raised: nothing more is opened, exits stay; the first error is the one to tell."""
-        if self.error is None:
-            self.error = error
-            self._stop("protect", now)
-
-    def _send(self, commands: Iterable[Command], now: Ns) -> None:
-        for command in commands:
-            if isinstance(command, Withdraw):
-                self.queue.remove(command.key)
-            else:
-                slot = _slot(command)
-                self.queue.push(command, slot.lane, now, ttl=slot.ttl, key=slot.key)
-        if self.queue.waiting:
-            self._release(now)
-
-    def _release(self, now: Ns) -> None:
-        while (entry := self.queue.pop(now)) is not None:
-            self._call(entry, now)
-            if not isinstance(entry.item, Call):
-                # Released is handled in the same breath, so that nothing that left can be withdrawn.
-                self._turn(Released(now, entry.item, now - entry.queued))
-
-    def _call(self, entry: Entry[Item], now: Ns) -> None:
-        item = entry.item
-        if isinstance(item, Call):
-            api, args = item
-        else:
-            venue_id = None if item.order_id is None else self._venue_id(item.order_id)
-            far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
-            api, args = call_for(item, venue_id, far=far)
-        key, text = self.calls.begin(api, args, entry, now)
-        deadline = entry.deadline if isinstance(item, PlaceOrder) else None
-        self.out.append(Frame(text, key, deadline, api, None if isinstance(item, Call | Query) else item))
-
-    def _venue_id(self, order_id: str) -> str | None:
-        liaison = None if self.engine is None else self.engine.liaison
-        return None if liaison is None else liaison.evidence.venue_ids.get(order_id)
-
-    def _stream(self, now: Ns) -> None:
-        while (text := self.streams.pop(now)) is not None:
-            self.out.append(Frame(text))
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -658,20 +408,6 @@ class Trader:
             return True
         return not (unsettled(engine) or is_closing(engine) or engine.liaison.planner.is_busy or len(self.calls))
 
-    def tell(self, now: Ns, text: str) -> None:
-        """Let people see something."""
-        self.notices.append(Notice(now, text))
-
-    def _notice(self, now: Ns, kind: str, text: str, *, warning: bool = True) -> None:
-        count = self._told[kind] = self._told.get(kind, 0) + 1
-        if count < SHOWN:
-            self.notices.append(Notice(now, text, warning))
-        elif count == SHOWN:
-            self.notices.append(Notice(now, f"{text} (further ones of this kind are only counted)", warning))
-
-
-def _slot(command: Mutation | Query) -> Slot:
-    if isinstance(command, Query):
-        lane = Lane.STATUS if command.urgent else Lane.POLL
-        return Slot(lane, None, f"?{command.ask}/{command.account}/{command.order_id}")
-    return slot_of(command)
+    def _stream(self, now: Ns) -> None:
+        while (text := self.streams.pop(now)) is not None:
+            self.out.append(Frame(text))

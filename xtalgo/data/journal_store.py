@@ -22,6 +22,14 @@ CHECKPOINT: Final = 1000
 
 PAGE: Final = 4096
 
+SETTINGS: tuple[str, ...] = (
+    "synchronous=FULL",
+    "fullfsync=ON",  # macOS: through the drive's own cache, too
+    "checkpoint_fullfsync=ON",
+    "wal_autocheckpoint=0",  # done by hand, when nobody waits
+)
+"""What a connection that writes is set to."""
+
 _WAIT: Final = 0.1
 _encode = msgspec.json.Encoder().encode
 
@@ -149,13 +157,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise JournalFailed(f"{path}: its drive can't hold a journal (mode {mode}); use a local one")
-        for setting in (
-            "synchronous=FULL",
-            "fullfsync=ON",  # macOS: through the drive's own cache, too
-            "checkpoint_fullfsync=ON",
-            "wal_autocheckpoint=0",  # done by hand, when nobody waits
-            f"journal_size_limit={8 * CHECKPOINT * PAGE}",
-        ):
+        for setting in (*SETTINGS, f"journal_size_limit={8 * CHECKPOINT * PAGE}"):
             db.execute(f"PRAGMA {setting}").fetchone()
     except BaseException:
         db.close()

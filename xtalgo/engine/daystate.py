@@ -7,13 +7,20 @@ and one from the peak at ends of days are differences on one scale.
 from __future__ import annotations
 
 import datetime as dt
+import math
+from typing import Final
 
 import attrs
 from attrs import define, frozen
 
-from xtalgo.model.types import Ns
+from xtalgo.model.events import AccountPnl
+from xtalgo.model.sessions import session_at
+from xtalgo.model.types import MINUTE_NS, Ns
 
-__all__ = ["DayState", "Lock", "Track"]
+__all__ = ["RESET", "DayState", "Lock", "Track"]
+
+RESET: Final[Ns] = 10 * MINUTE_NS
+"""So long after a session's open, and in the break before it, realized P&L that is zero again is a fresh day's."""
 
 
 @define
@@ -101,3 +108,59 @@ class DayState:
 
         own = attrs.evolve(self.own)
         return attrs.evolve(self, own=own, pnl=same(self.pnl), net_liquidation=same(self.net_liquidation))
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Every view there is."""
+        return [track for track in (self.own, self.pnl, self.net_liquidation) if track is not None]
+
+    def turned(self, day: dt.date) -> DayState:
+        """The next trading day of a run that goes on: the lock ends, and losses and peaks count from here."""
+        for track in self.tracks:
+            track.end_day()
+        return attrs.evolve(self, day=day, told_peak=None, lock=None)
+
+    def taken_up(self, day: dt.date) -> DayState:
+        """A later trading day of another run.
+
+        What the venue tells first is measured from where that day began; of earlier ones only the peak stays.
+        """
+        turned = self.turned(day)
+        liquid = turned.net_liquidation
+        return attrs.evolve(
+            turned,
+            pnl=None,
+            pnl_shift=0.0,
+            realized=None,
+            net_liquidation=None,
+            end_liquidation=turned.end_liquidation if liquid is None else liquid.end_peak,
+        )
+
+    def with_told(self, event: AccountPnl) -> DayState:
+        """With what the venue told; figures that are missing or no numbers are left out."""
+        realized, unrealized = _finite(event.realized), _finite(event.unrealized)
+        liquid, total = _finite(event.net_liquidation), None
+        track, shift, worth = self.pnl, self.pnl_shift, self.net_liquidation
+        if realized is not None and unrealized is not None:
+            total = realized + unrealized
+            if track is None:
+                track = Track.starting(0.0)  # the venue's figures are those of the day
+            elif not realized and self.realized and event.ts < session_at(event.ts).open + RESET:
+                shift += self.realized
+            track.see(total + shift)
+        if liquid is not None:
+            if worth is None:
+                base = liquid - (total or 0.0)
+                worth = Track.starting(base, base if self.end_liquidation is None else max(base, self.end_liquidation))
+            worth.see(liquid)
+        return attrs.evolve(
+            self,
+            pnl=track,
+            pnl_shift=shift,
+            realized=self.realized if realized is None else realized,
+            net_liquidation=worth,
+        )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -18,8 +18,10 @@ from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame, culprit
+from xtalgo.engine.daystate import DayState
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES, Feeds
+from xtalgo.engine.guards import Guards
 from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
@@ -114,6 +116,9 @@ class Engine(Office):
             hears = type(strategy).on_quote is not Strategy.on_quote
             self.seats[name] = Seat(self, strategy, name, tuple(accounts), gate, hears_quotes=hears)
         self._seated = list(self.seats.values())
+        self._limits, self._accounts = limits or RiskLimits(), tuple(accounts)
+        if self._limits.guards_accounts:
+            self.guards = Guards(self, self._limits, self._accounts)
         self._started = False
         self._buried: dict[str, Ns] = {}
         self.faults: list[tuple[str, Exception]] = []
@@ -152,6 +157,8 @@ class Engine(Office):
         self.now = max(self.now, now)
         self._started = True
         self._losses.begin_day(now)
+        if self.guards is not None:
+            self.guards.begin()
         try:
             for seat in self.seats.values():
                 try:
@@ -213,6 +220,23 @@ class Engine(Office):
             for listener in rest:  # the others go on
                 self._call(listener, quote)
         return self._settle() if wishes or self._dirty else _NOTHING
+
+    def inherit_days(self, states: Iterable[DayState], *, resumed: bool = False) -> None:
+        """Before ``start``: what is remembered of the accounts' trading days, so that a restart forgets nothing.
+
+        From then on every account has a day to be remembered, whether or not a limit is set. ``resumed`` says that
+        this engine got the orders and fills of the run that left these.
+        """
+        if self.guards is None:
+            self.guards = Guards(self, self._limits, self._accounts)
+            for seat in self._seated:
+                seat.gate.guard()
+        for state in states:
+            self.guards.inherit(state, resumed=resumed)
+
+    def day_states(self) -> tuple[DayState, ...]:
+        """What is to be remembered of the accounts' trading days as of now; empty before ``start``."""
+        return () if self.guards is None else self.guards.states()
 
     @property
     def due(self) -> Ns:
@@ -276,6 +300,8 @@ class Engine(Office):
                     self._held[id(desk)] = desk
                 else:
                     desk.sync()
+                    if self.guards is not None:
+                        self.guards.look(desk)
         commands, self._out = self._out, []
         return commands
 
@@ -381,6 +407,8 @@ class Engine(Office):
             if self.blotter.step(order, Trigger.ACCEPT, self.now) and order.status is not before:
                 if self.amendments.wishes:
                     self.amendments.progressed(order)
+                if self.guards is not None and order.is_exit:
+                    self.guards.look(self._desk_of(order))
                 self._tell(order)
         elif self.blotter.step(order, event.trigger, self.now, reason=event.reason):
             self._moved(order)
@@ -424,6 +452,8 @@ class Engine(Office):
         desk.filled(order, event, before)
         if self._watches_loss:
             self._losses.check(self.seats[order.owner], order.account)
+        if self.guards is not None:
+            self.guards.filled(desk)
         self._moved(order, tell=False)
         self.seats[order.owner].strategy.on_fill(event)
         self._tell(order)
@@ -431,6 +461,8 @@ class Engine(Office):
     def _on_pnl(self, event: AccountPnl) -> None:
         if self.liaison is not None and self.liaison.on_pnl(event):
             self.replan()
+        if self.guards is not None:
+            self.guards.told(event)
         if not self._started:
             return
         for seat in self.seats.values():
@@ -529,6 +561,8 @@ class Engine(Office):
         """A strategy opened a desk: if there is a daily loss to watch, watch it at this instrument's quotes."""
         if self._watches_loss:
             self._losses.watch(instrument)
+        if self.guards is not None:
+            self.guards.watch(instrument)
 
     def _on_loss(self, seat: Seat, account: str) -> None:
         self._decide("lock", seat.name, account)

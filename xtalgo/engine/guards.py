@@ -22,18 +22,14 @@ from attrs import define, field, frozen
 from xtalgo.engine.daystate import DayState, Lock, Track
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
-from xtalgo.engine.losses import mark_of
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import Denial, DenyReason, Exposure, RiskLimits
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.events import AccountPnl, Quote
 from xtalgo.model.sessions import session_at
-from xtalgo.model.types import MINUTE_NS, SECOND_NS, Ns, OrderStatus, Role
+from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, Role
 
 __all__ = ["Breach", "GuardHost", "Guards"]
-
-RESET: Final[Ns] = 10 * MINUTE_NS
-"""So long after a session's open, and in the break before it, realized P&L that is zero again is a fresh day's."""
 
 _PROTECTS: Final = (OrderStatus.WORKING, OrderStatus.PARTIAL)
 
@@ -137,21 +133,7 @@ class Guards:
             state.own.level = level
         if state.day >= day:
             return state
-        state.own.end_day()
-        if state.net_liquidation is not None:
-            state.net_liquidation.end_day()
-        # What the venue tells first is measured from where this day began; of earlier ones only the peak stays.
-        return attrs.evolve(
-            state,
-            day=day,
-            pnl=None,
-            pnl_shift=0.0,
-            realized=None,
-            net_liquidation=None,
-            end_liquidation=state.end_liquidation if state.net_liquidation is None else state.net_liquidation.end_peak,
-            told_peak=None,
-            lock=None,
-        )
+        return state.taken_up(day)
 
     def _next_open(self) -> Ns:
         return session_at(session_at(self._host.now).close).open
@@ -164,10 +146,7 @@ class Guards:
             if state.day >= day:
                 continue
             self._see_own(account)
-            for track in (state.own, state.pnl, state.net_liquidation):
-                if track is not None:
-                    track.end_day()
-            self._days[account] = attrs.evolve(state, day=day, told_peak=None, lock=None)
+            self._days[account] = state.turned(day)
             self._judge(account)
 
     def states(self) -> tuple[DayState, ...]:
@@ -216,7 +195,7 @@ class Guards:
         if state is None:
             self._told[event.account] = event
             return
-        self._days[event.account] = _with_told(state, event)
+        self._days[event.account] = state.with_told(event)
         self._judge(event.account)
 
     def note_peak(self, account: str, value: float) -> None:
@@ -231,7 +210,7 @@ class Guards:
         total, is_complete = 0.0, True
         for desk in self._host.every_desk():
             if desk.account == account:
-                mark = None if at_cost else mark_of(desk)
+                mark = None if at_cost else _mark(desk)
                 total += desk.book.net(mark)
                 is_complete = is_complete and (mark is not None or not desk.book.position)
         return total, is_complete
@@ -403,6 +382,15 @@ def _worst(exposure: Exposure, change: int) -> int:
     return max(abs(exposure.position), long, short)
 
 
+def _mark(desk: Desk) -> int | None:
+    """The price in ticks at which a position could be closed; None without a position or a quote."""
+    quote, position = desk.series.quote, desk.book.position
+    if quote is None or not position:
+        return None
+    low, high = sorted((quote.bid, quote.ask))
+    return desk.contract.to_ticks(low if position > 0 else high)
+
+
 def _aged(desk: Desk, now: Ns, limit: float) -> str:
     quote = desk.series.quote
     if quote is None:
@@ -424,33 +412,3 @@ def _is_naked(desk: Desk) -> bool:
         if stop is None or stop.status not in _PROTECTS or stop.remaining < pair.covered - pair.reserved:
             return True
     return False
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _with_told(state: DayState, event: AccountPnl) -> DayState:
-    """The day with what the venue told; figures that are missing or no numbers are left out."""
-    realized, unrealized = _finite(event.realized), _finite(event.unrealized)
-    liquid, total = _finite(event.net_liquidation), None
-    track, shift, worth = state.pnl, state.pnl_shift, state.net_liquidation
-    if realized is not None and unrealized is not None:
-        total = realized + unrealized
-        if track is None:
-            track = Track.starting(0.0)  # the venue's figures are those of the day
-        elif not realized and state.realized and event.ts < session_at(event.ts).open + RESET:
-            shift += state.realized
-        track.see(total + shift)
-    if liquid is not None:
-        if worth is None:
-            base = liquid - (total or 0.0)
-            worth = Track.starting(base, max(base, state.end_liquidation or base))
-        worth.see(liquid)
-    return attrs.evolve(
-        state,
-        pnl=track,
-        pnl_shift=shift,
-        realized=state.realized if realized is None else realized,
-        net_liquidation=worth,
-    )

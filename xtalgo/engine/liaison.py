@@ -74,6 +74,8 @@ class Liaison:
     reachable: bool = False
     cause: str = "not connected yet"
     """Why the venue can't be reached, for people."""
+    halted: str = ""
+    """Why somebody halted the run from outside, for people; empty while nobody has."""
     silent: str = ""
     """Why the quotes at hand are stale, for people; empty while they are fresh."""
     positions: dict[str, dict[str, int]] = field(factory=dict)
@@ -163,6 +165,11 @@ class Liaison:
                 asked, account = evidence.asked(event.query), event.query.account
                 if event.complete:
                     held = {row.instrument: row.quantity for row in event.positions if row.quantity}
+                    self.others.prices |= {
+                        (account, row.instrument): row.average_price
+                        for row in event.positions
+                        if row.average_price is not None
+                    }
                     first = account not in self.positions
                     self.positions[account] = held
                     if first:
@@ -219,7 +226,7 @@ class Liaison:
     def bars(self) -> bool:
         """Whether anything at all stands in the way of some order."""
         return (
-            bool(self.silent)
+            bool(self.silent or self.halted)
             or not self.all_ready
             or bool(self.others.offsets)
             or any(case.order.status is OrderStatus.IN_DOUBT for case in self.evidence.cases.values())
@@ -231,6 +238,8 @@ class Liaison:
             return Denial(DenyReason.LINK_DOWN, self.cause or "the venue cannot be reached")
         if reduces():
             return None
+        if self.halted:
+            return Denial(DenyReason.HALTED, self.halted)
         if not self.is_ready(account):
             return Denial(DenyReason.RECONCILING, f"{account} is being reconciled with the venue")
         if self.silent:

@@ -5,7 +5,7 @@ The engine is an office that also takes turns; everything here happens inside on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from xtalgo.engine.amendments import Amendments
 from xtalgo.engine.brackets import Exits
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
+from xtalgo.engine.guards import Breach, Guards
 from xtalgo.engine.ledger import Ledger
 from xtalgo.engine.liaison import Liaison
 from xtalgo.engine.orders import Blotter, Order
@@ -25,7 +26,7 @@ from xtalgo.model.types import NEVER, Ns, Trigger
 __all__ = ["Decision", "Office"]
 
 Decision: TypeAlias = tuple[int | float | str | None, ...]
-"""What was decided: when, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``), and the facts."""
+"""What was decided: when, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``), and the facts."""
 
 
 class Office:
@@ -40,6 +41,12 @@ class Office:
         self.amendments = Amendments(self.blotter, self._emit, self._dropped)
         self.liaison: Liaison | None = None
         """Dealings with a venue that has to be asked; None where the exchange tells by itself."""
+        self.guards: Guards | None = None
+        """Guards of whole accounts; None where no limit of an account is set and nothing of one is remembered."""
+        self.breaches: list[Breach] = []
+        """What the guards closed, and why."""
+        self.on_breach: Callable[[Breach], None] | None = None
+        """Told of each breach inside its turn; it must not act on the engine."""
         self.barred = False
         """Whether something stands in the way of orders: the link, reconciliation, stale quotes, doubt."""
         self.decisions: list[Decision] = []
@@ -126,6 +133,8 @@ class Office:
         """Ask the risk gate about a change of a desk's position."""
         if self.barred and (denial := self._barrier(desk, change, order)) is not None:
             return denial
+        if self.guards is not None and (denial := self.guards.denies(desk, change, order)) is not None:
+            return denial
         if desk.gate.is_open:
             return None
         prices = () if order is None else (order.limit_price, order.stop_price)
@@ -154,7 +163,8 @@ class Office:
             denial = desk.gate.check_prices(desk.contract, prices, quote)
         else:
             change = order.side * (quantity - order.filled)
-            denial = desk.gate.check(
+            denial = None if self.guards is None else self.guards.denies(desk, change, order)
+            denial = denial or desk.gate.check(
                 self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, quote
             )
         if denial is not None:
@@ -208,6 +218,28 @@ class Office:
     def _dropped(self, order: Order) -> None:
         self._notices.append(order)
         self.touch(self._desk_of(order))
+
+    # --- guards of accounts --------------------------------------------------------------------------------------
+
+    def every_desk(self) -> Iterable[Desk]:
+        """All desks, in the order of their opening."""
+        return self._desks.values()
+
+    def can_act(self, account: str) -> bool:
+        """Whether orders of an account may be sent now."""
+        return self._may_act(account)
+
+    def offsets(self, account: str) -> dict[str, int]:
+        """Signed contracts by instrument that are not this run's."""
+        known = {} if self.liaison is None else self.liaison.others.offsets
+        return {instrument: quantity for (where, instrument), quantity in known.items() if where == account}
+
+    def breached(self, breach: Breach) -> None:
+        """Write a guard's breach down and tell whoever listens."""
+        self._decide("guard", breach.reason.value, breach.account, breach.text)
+        self.breaches.append(breach)
+        if self.on_breach is not None:
+            self.on_breach(breach)
 
     # --- a venue that has to be asked ----------------------------------------------------------------------------
 

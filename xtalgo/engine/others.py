@@ -3,15 +3,15 @@
 Somebody may trade the same account by hand, or another program may. A difference between what the venue holds and what
 our books hold is believed only after two rounds of lists with equal ends and nothing of ours under way between them
 (R5), and then it is theirs: it is kept as an offset, and where it took contracts from our books, the books shrink with
-it (R11). What was there when the run began is an offset, too.
+it (R11). What was there when the run began is an offset, too, unless it is adopted: then it is a strategy's from the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Case, Evidence
@@ -19,13 +19,28 @@ from xtalgo.model.commands import Ask
 from xtalgo.model.events import External
 from xtalgo.model.types import MILLISECOND_NS, SECOND_NS, Ns, OrderStatus, OrderType
 
-__all__ = ["OthersHands"]
+__all__ = ["Adjustment", "OthersHands"]
 
 AGAIN: Final[Ns] = 1_500 * MILLISECOND_NS
 """How long after a first difference the positions are asked for again."""
 
 BUSY: Final[Ns] = 2 * SECOND_NS
 """How long to wait with the question while something of ours is under way."""
+
+
+@frozen
+class Adjustment:
+    """A book that moved without a fill of ours. A later life of the run has to do the same after the same fills."""
+
+    owner: str
+    account: str
+    instrument: str
+    change: int
+    """Signed contracts."""
+    ticks: int
+    """The price they were booked at."""
+    after: int
+    """How many fills the run had booked before it."""
 
 
 @define(eq=False)
@@ -50,6 +65,12 @@ class OthersHands:
     """The instruments that this run trades in an account."""
     offsets: dict[tuple[str, str], int] = field(factory=dict)
     """Signed contracts at the venue that are not ours; zeros are left out."""
+    adopts: bool = False
+    """Whether a position that is not ours becomes a strategy's when the strategies start."""
+    adjustments: list[Adjustment] = field(factory=list)
+    """What books took over or gave up, in order."""
+    prices: dict[tuple[str, str], float] = field(factory=dict)
+    """The venue's average price of what it holds, by the last list that told one."""
     agreed: dict[tuple[str, str], int] = field(factory=dict)
     """The causal count at which the newest positions list that agreed was asked for."""
     _suspicions: dict[tuple[str, str], _Suspicion] = field(factory=dict)
@@ -58,6 +79,16 @@ class OthersHands:
         """The first reconciliation: what is there is not ours."""
         for instrument, quantity in held.items():
             self._set(account, instrument, quantity - self.net_of(account, instrument))
+
+    def inherit(self, offsets: Mapping[tuple[str, str], int], adjustments: Iterable[Adjustment]) -> None:
+        """What an earlier life knew of others' positions, and what its books took over or gave up."""
+        for (account, instrument), offset in offsets.items():
+            self._set(account, instrument, offset)
+        self.adjustments += adjustments
+
+    def adopted(self, account: str, instrument: str) -> None:
+        """A position that was not ours is now, whole: the books hold it."""
+        self._set(account, instrument, 0)
 
     def _set(self, account: str, instrument: str, offset: int) -> None:
         if offset:

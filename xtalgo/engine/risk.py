@@ -14,7 +14,16 @@ from xtalgo.model.events import Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.types import MINUTE_NS, Ns
 
-__all__ = ["ACCOUNT_LIMITS", "Denial", "DenyReason", "DrawdownBasis", "Exposure", "RiskGate", "RiskLimits", "TradingState"]
+__all__ = [
+    "ACCOUNT_LIMITS",
+    "Denial",
+    "DenyReason",
+    "DrawdownBasis",
+    "Exposure",
+    "RiskGate",
+    "RiskLimits",
+    "TradingState",
+]
 
 DrawdownBasis: TypeAlias = Literal["intraday", "eod"]
 """What a trailing drawdown is measured from: the peak of the day, or of the net liquidation at ends of days."""
