@@ -1,4 +1,4 @@
-"""The command line: ``xtalgo run``, ``serve``, ``synth`` and the commands by hand. Exit codes and errors are decided here."""
+"""The command line: runs, servers, recordings and commands by hand. Exit codes and errors are decided here."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ _INPUT = Group.create_ordered("Strategies and recording")
 _LIVE = Group.create_ordered("Live runs: without --replay")
 _MODEL = Group.create_ordered("Assumptions (explained below)")
 _RISK = Group.create_ordered("Risk limits of each strategy (default: none)")
+_GUARDS = Group.create_ordered("Guards of each account, over all strategies (default: none)")
 _OUTPUT = Group.create_ordered("Output and settings")
 
 _defaults = ReplaySettings()
@@ -246,6 +247,40 @@ def run(
         str | None,
         _option(_RISK, "DOLLARS", "Most to lose in an account in one trading day, open P&L and fees included."),
     ] = None,
+    account_daily_loss: Annotated[
+        str | None,
+        _option(_GUARDS, "DOLLARS", "Most to lose in one trading day; then all is closed until the next one."),
+    ] = None,
+    trailing_drawdown: Annotated[
+        str | None, _option(_GUARDS, "DOLLARS", "Most to fall below the peak of net P&L; then all is closed, too.")
+    ] = None,
+    drawdown_basis: Annotated[
+        str | None,
+        _option(
+            _GUARDS,
+            "WHAT",
+            "Which peak: intraday (of the day) or eod (of net liquidation at ends of days) (default: intraday).",
+        ),
+    ] = None,
+    max_contracts: Annotated[
+        str | None, _option(_GUARDS, "N", "Most contracts in all instruments together, open orders included.")
+    ] = None,
+    max_positions: Annotated[str | None, _option(_GUARDS, "N", "Most instruments held at once.")] = None,
+    trading_hours: Annotated[
+        str | None, _option(_GUARDS, "HOURS", 'Open positions only then: "09:30-15:55 America/New_York".')
+    ] = None,
+    flatten_by: Annotated[
+        str | None,
+        _option(
+            _GUARDS,
+            "TIME",
+            'Close everything at this time and open nothing until the next session: "15:58 America/New_York".',
+        ),
+    ] = None,
+    naked_after: Annotated[
+        str | None, _option(_GUARDS, "SECONDS", "Close a position whose stop loss is missing for so long.")
+    ] = None,
+    max_quote_age: Annotated[str | None, _option(_GUARDS, "SECONDS", "Open nothing on a quote that is older.")] = None,
     account: Annotated[
         tuple[str, ...],
         _option(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -28,7 +28,8 @@ from xtalgo.app.values import (
     whole,
     words,
 )
-from xtalgo.engine.risk import RiskLimits
+from xtalgo.engine.hours import FlattenBy, TradingHours
+from xtalgo.engine.risk import DrawdownBasis, RiskLimits
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.sim.fills import Fees, FillModel, Latency, OcoRule, StopTrigger
@@ -111,6 +112,22 @@ _NAMES = "one or more different account names"
 _STOP_TRIGGERS: Final[tuple[str, ...]] = get_args(StopTrigger)
 _STOP_MODES: Final = ("protect", "cancel", "flatten")
 _OCO_RULES: Final[tuple[str, ...]] = get_args(OcoRule)
+_BASES: Final[tuple[str, ...]] = get_args(DrawdownBasis)
+_HOURS = "hours and their time zone such as 09:30-15:55 America/New_York"
+_FLATTEN_BY = "a time in every session and its time zone such as 15:58 America/New_York"
+
+
+def _parsed(parse: Callable[[str], Any]) -> Reader:
+    """A reader of text that has a form of its own."""
+
+    def read(value: object) -> Any:
+        try:
+            return parse(words(value))
+        except ConfigError:
+            raise ValueError from None
+
+    return read
+
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     setting.name: setting
@@ -128,6 +145,15 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         Setting("max_orders_per_minute", "risk", _COUNT, whole(1)),
         Setting("price_collar", "risk", "a whole number of ticks from 1", whole(1)),
         Setting("daily_loss", "risk", "dollars above 0", positive_dollars),
+        Setting("account_daily_loss", "risk", "dollars above 0", positive_dollars),
+        Setting("trailing_drawdown", "risk", "dollars above 0", positive_dollars),
+        Setting("drawdown_basis", "risk", f"one of {', '.join(_BASES)}", one_of(*_BASES), is_text=True),
+        Setting("max_contracts", "risk", _COUNT, whole(1)),
+        Setting("max_positions", "risk", _COUNT, whole(1)),
+        Setting("trading_hours", "risk", _HOURS, _parsed(TradingHours.parse), is_text=True),
+        Setting("flatten_by", "risk", _FLATTEN_BY, _parsed(FlattenBy.parse), is_text=True),
+        Setting("naked_after", "risk", "seconds above 0", positive_dollars),
+        Setting("max_quote_age", "risk", "seconds above 0", positive_dollars),
         Setting("url", "live", "an address such as wss://host/path", words, is_text=True),
         Setting("token_file", "live", "the path of a file", file_path, is_text=True),
         Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", one_of(*_STOP_MODES), is_text=True),

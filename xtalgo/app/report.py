@@ -152,7 +152,19 @@ _STOP_TRIGGERS = {
     "last": "a new trade",
     "quote": "the far side of the quote",
 }
-_LIMITS = {"daily_loss": "${:,.2f} a strategy and account", "price_collar": "{:,} ticks"}
+_LIMITS = {
+    "daily_loss": "${:,.2f} a strategy and account",
+    "price_collar": "{:,} ticks",
+    "account_daily_loss": "${:,.2f} an account",
+    "trailing_drawdown": "${:,.2f} an account",
+    "drawdown_basis": "{}",
+    "max_contracts": "{:,} an account",
+    "max_positions": "{:,} an account",
+    "trading_hours": "{}",
+    "flatten_by": "{}",
+    "naked_after": "{:g} s",
+    "max_quote_age": "{:g} s",
+}
 
 
 def strategy_line(file: str, strategy: Strategy, pins: Mapping[str, str]) -> str:

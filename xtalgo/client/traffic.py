@@ -31,7 +31,7 @@ from xtalgo.model.types import NEVER, SECOND_NS, Ns
 from xtalgo.protocol.orders import Call
 from xtalgo.protocol.outcomes import Cause
 
-__all__ = ["Frame", "Health", "Item", "Notice", "Traffic"]
+__all__ = ["FAR", "SHOWN", "Frame", "Health", "Item", "Notice", "Traffic"]
 
 FAR: Final[Ns] = 240 * SECOND_NS
 """After this long without executions the next list goes as far back as it can; the venue's default is 320 s."""

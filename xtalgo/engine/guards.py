@@ -23,7 +23,7 @@ from xtalgo.engine.daystate import DayState, Lock, Track
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.orders import Order
-from xtalgo.engine.risk import Denial, DenyReason, Exposure, RiskLimits
+from xtalgo.engine.risk import Denial, DenyReason, RiskLimits
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.events import AccountPnl, Quote
 from xtalgo.model.sessions import session_at
@@ -176,9 +176,8 @@ class Guards:
     def _on_quote(self, quote: Quote) -> None:
         desks = self._host.every_desk()
         name = quote.instrument
-        for account in dict.fromkeys(
-            desk.account for desk in desks if desk.book.position and desk.contract.name == name
-        ):
+        held = [desk.account for desk in desks if desk.book.position and desk.contract.name == name]
+        for account in dict.fromkeys(held):
             self._judge_own(account)
 
     def filled(self, desk: Desk) -> None:
@@ -355,31 +354,24 @@ class Guards:
         if limits.max_contracts is None and limits.max_positions is None:
             return None
         held = self._held(account, desk)
-        total = sum(held.values()) + _worst(exposure, change)
+        total = sum(held.values()) + exposure.most(change)
         if limits.max_contracts is not None and total > limits.max_contracts:
-            text = f"{account} could hold {total} contracts, at most {limits.max_contracts}"
-            return Denial(DenyReason.CONTRACTS, text)
-        name = desk.contract.name
-        already = name in held or exposure != Exposure(0, 0, 0)
-        if limits.max_positions is not None and not already and len(held) >= limits.max_positions:
-            names = ", ".join(sorted(held))
-            return Denial(DenyReason.POSITIONS, f"{account} holds or has orders for {names}: that is all it may")
+            return Denial(DenyReason.CONTRACTS, f"{account} could hold {total}, at most {limits.max_contracts}")
+        is_new = desk.contract.name not in held and not exposure.most()
+        if limits.max_positions is not None and is_new and len(held) >= limits.max_positions:
+            text = (
+                f"{account} holds or has orders for {', '.join(sorted(held))}; at most {limits.max_positions} at once"
+            )
+            return Denial(DenyReason.POSITIONS, text)
         return None
 
     def _held(self, account: str, without: Desk) -> dict[str, int]:
         """Most contracts by instrument that others' hands and the other desks of an account could hold."""
         held = {name: abs(quantity) for name, quantity in self._host.offsets(account).items() if quantity}
         for desk in self._host.every_desk():
-            if desk is not without and desk.account == account and (most := _worst(desk.exposure(), 0)):
+            if desk is not without and desk.account == account and (most := desk.exposure().most()):
                 held[desk.contract.name] = held.get(desk.contract.name, 0) + most
         return held
-
-
-def _worst(exposure: Exposure, change: int) -> int:
-    """Most contracts, long or short, that could be held on the way if all of it filled in the worst order."""
-    long = exposure.position + exposure.buys + max(change, 0)
-    short = exposure.sells - exposure.position + max(-change, 0)
-    return max(abs(exposure.position), long, short)
 
 
 def _mark(desk: Desk) -> int | None:

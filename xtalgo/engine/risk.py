@@ -100,11 +100,12 @@ def _limit(kind: type) -> object:
     return field(default=None, validator=check)
 
 
-def _parsed(kind: type[TradingHours] | type[FlattenBy]) -> object:
-    def convert(value: object) -> object:
-        return value if value is None or isinstance(value, kind) else kind.parse(value)  # type: ignore[arg-type]
+def _hours(value: TradingHours | str | None) -> TradingHours | None:
+    return TradingHours.parse(value) if isinstance(value, str) else value
 
-    return field(default=None, converter=convert)
+
+def _flatten_by(value: FlattenBy | str | None) -> FlattenBy | None:
+    return FlattenBy.parse(value) if isinstance(value, str) else value
 
 
 def _basis(_instance: object, _attribute: object, value: object) -> None:
@@ -141,9 +142,9 @@ class RiskLimits:
     """
     max_positions: int | None = _limit(int)  # type: ignore[assignment]
     """Most instruments that an account holds, or has orders for, at once."""
-    trading_hours: TradingHours | None = _parsed(TradingHours)  # type: ignore[assignment]
+    trading_hours: TradingHours | None = field(default=None, converter=_hours)
     """Positions are opened only then; what rests to open one is cancelled at the end."""
-    flatten_by: FlattenBy | None = _parsed(FlattenBy)  # type: ignore[assignment]
+    flatten_by: FlattenBy | None = field(default=None, converter=_flatten_by)
     """Everything is closed at this time, and nothing opened until the next session."""
     naked_after: float | None = _limit(float)  # type: ignore[assignment]
     """Seconds after which a position is closed whose declared stop loss is not working at the venue."""
@@ -204,6 +205,12 @@ class Exposure:
         if change > 0:
             return self.position + self.buys + change
         return -(self.position - self.sells + change)
+
+    def most(self, change: int = 0) -> int:
+        """Most contracts, long or short, that are held on the way if all of it fills in the worst order."""
+        long = self.position + self.buys + max(change, 0)
+        short = self.sells - self.position + max(-change, 0)
+        return max(abs(self.position), long, short)
 
 
 @define(eq=False)
