@@ -64,6 +64,15 @@ max_open_orders = 3
 max_orders_per_minute = 4
 price_collar = 5
 daily_loss = 600
+account_daily_loss = 1000
+trailing_drawdown = 1500.5
+drawdown_basis = "EOD"
+max_contracts = 8
+max_positions = 9
+trading_hours = "09:30-15:55 America/New_York"
+flatten_by = "15:58 America/New_York"
+naked_after = 5
+max_quote_age = 2.5
 
 [live]
 url = "wss://example.org/ws"
@@ -92,6 +101,11 @@ def test_the_file_reaches_every_setting(folder: Path) -> None:
     limits = replay.limits
     assert (limits.max_order_quantity, limits.max_position, limits.max_open_orders) == (1, 2, 3)
     assert (limits.max_orders_per_minute, limits.price_collar, limits.daily_loss) == (4, 5, 600)
+    assert (limits.account_daily_loss, limits.trailing_drawdown, limits.drawdown_basis) == (1000, 1500.5, "eod")
+    assert (limits.max_contracts, limits.max_positions) == (8, 9)
+    assert str(limits.trading_hours) == "09:30-15:55 America/New_York"
+    assert str(limits.flatten_by) == "15:58 America/New_York"
+    assert (limits.naked_after, limits.max_quote_age) == (5, 2.5)
     assert replay.accounts == ("Sim101", "Sim102")
     live = settings.live
     assert (live.url, live.token_file, live.on_stop) == ("wss://example.org/ws", Path("token.txt"), "flatten")
@@ -158,6 +172,15 @@ def test_accounts_and_the_file_can_come_from_the_environment(folder: Path) -> No
         ("[replay]\nentry_latency = '5m'", "[replay] entry_latency: expected a time from 0"),
         ("[risk]\nmax_position = 0", "[risk] max_position: expected a whole number from 1, not 0"),
         ("[risk]\ndaily_loss = inf", "[risk] daily_loss: expected dollars above 0, not inf"),
+        (
+            '[risk]\ntrading_hours = "9-17"',
+            "[risk] trading_hours: expected hours and their time zone such as 09:30-15:55 America/New_York, not '9-17'",
+        ),
+        (
+            '[risk]\nflatten_by = "17:30 America/New_York"',
+            "[risk] flatten_by: expected a time in every session and its time zone such as 15:58 America/New_York, not",
+        ),
+        ("[risk]\nnaked_after = 0", "[risk] naked_after: expected seconds above 0, not 0"),
         ("[risk]\ndaily_loss = 0", "[risk] daily_loss: expected dollars above 0, not 0"),
         ("risk = 5", "risk must be a table, written as [risk], not 5"),
         ("accounts = 'Sim101'", "accounts: expected one or more different account names, not 'Sim101'"),

@@ -238,12 +238,11 @@ def kill_one(path: Path, life: int, lines: int) -> tuple[int, int]:
             if life == 0:
                 with pytest.raises(ConfigError, match=f"another process writes this journal .process {child.pid}, "):
                     Journal.resume(path)
-            for _ in range(lines):
-                child.stdout.readline()
+            told = [child.stdout.readline() for _ in range(lines)]
         finally:
             child.kill()
-        told = [line for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-    intents, inputs = map(int, told[-1].split()) if told else (0, 0)
+        told += [line for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+    intents, inputs = map(int, told[-1].split())
     return intents, inputs
 
 
@@ -255,7 +254,7 @@ def lives(path: Path, count: int) -> Iterator[None]:
             found = contents(reader)
             reader.verify()
         assert [row.number for row in found["intents"]] == [*range(1, len(found["intents"]) + 1)]
-        assert len(found["intents"]) >= max(intents, 1)
+        assert len(found["intents"]) >= intents > 0
         assert len(found["inputs"]) == found["inputs"][-1].number >= inputs
         yield
 

@@ -17,7 +17,7 @@ from msgspec import json
 from xtalgo.client.calls import Settled
 from xtalgo.client.streams import SILENCE
 from xtalgo.client.traffic import Frame, Health, Item, Notice, Traffic
-from xtalgo.engine.ending import is_closing, unsettled, wind_down
+from xtalgo.engine.ending import halt, is_closing, unsettled, wind_down
 from xtalgo.engine.pacing import Entry, Lane
 from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, Mutation, PlaceOrder
 from xtalgo.model.errors import ConfigError, StrategyError
@@ -57,6 +57,9 @@ OFFLINE_PROBE: Final = (5, 10, 20, 30)
 @define(eq=False)
 class Trader(Traffic):
     """One client on one token. ``make_engine`` gets the accounts and ``pin`` once the venue has named them."""
+
+    _halted: str = ""
+    """Why somebody halted the run from outside; the engine may be yet to come."""
 
     # --- the link ------------------------------------------------------------------------------------------------
 
@@ -272,6 +275,8 @@ class Trader(Traffic):
             except (ConfigError, StrategyError) as error:
                 self.error = error
                 return
+            if self._halted:
+                self._send(halt(self.engine, self._halted, now), now)
             self._turn(LinkUp(now))
 
     def _begin(self, now: Ns) -> None:
@@ -384,6 +389,14 @@ class Trader(Traffic):
         self.is_stopping = True
         self._send(wind_down(self.engine, mode, now), now)
         self._look(now)
+        self._done(now)
+
+    def halt(self, why: str, now: Ns) -> None:
+        """Somebody halted the run from outside, or, when ``why`` is empty, does so no more."""
+        self._note("halt", now, why=why)
+        self._halted = why
+        if self.engine is not None:
+            self._send(halt(self.engine, why, now), now)
         self._done(now)
 
     def look(self, now: Ns) -> None:

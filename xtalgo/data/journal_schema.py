@@ -40,7 +40,7 @@ APPLICATION: Final = 0x78746A72
 VERSION: Final = 1
 """SQLite's ``user_version``: the schema below."""
 
-INPUTS: Final = ("start", "link_up", "link_down", "frame", "unsent", "advance", "leap", "stop")
+INPUTS: Final = ("start", "link_up", "link_down", "frame", "unsent", "advance", "leap", "halt", "stop")
 """The kinds of inputs."""
 
 Row: TypeAlias = tuple[Any, ...]

@@ -169,9 +169,15 @@ class BarBuilder:
 class BarMaker:
     """All bars of an engine; those of one instrument, period and price are built once for everyone."""
 
-    def __init__(self, feeds: Feeds, schedule: Callable[[Ns, Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        schedule: Callable[[Ns, Callable[[], None]], None],
+        call: Callable[[Callable[[Bar], None], Bar], None] = lambda hearer, bar: hearer(bar),
+    ) -> None:
         self._feeds = feeds
         self._schedule = schedule
+        self._call = call
         self._builders: dict[tuple[str, str, str], BarBuilder] = {}
         self._hearers: dict[tuple[str, str, str], list[Callable[[Bar], None]]] = {}
 
@@ -192,6 +198,6 @@ class BarMaker:
             bar = self._builders[key].finish(end)
             if bar is not None:
                 for hearer in self._hearers[key]:
-                    hearer(bar)
+                    self._call(hearer, bar)
 
         self._schedule(end, finish)

@@ -170,10 +170,11 @@ class Desk:
         if self.exits.pairs:
             self.exits.trim(self.book.position)
 
-    def give_up(self, change: int) -> None:
+    def give_up(self, change: int) -> int:
         """Others closed ``change`` signed contracts of this desk: the book and its exits shrink, no target stands.
 
-        The contracts leave at the price they could have been closed at, or at cost where there is no quote.
+        The contracts leave at the price they could have been closed at, or at cost where there is no quote. Returns it,
+        in ticks.
         """
         quote, position = self.series.quote, self.book.position
         if quote is not None:
@@ -185,6 +186,7 @@ class Desk:
         if self.exits.pairs:
             self.exits.shrunk(abs(change))
             self.exits.trim(self.book.position)
+        return ticks
 
     def _opposing(self) -> int:
         """Contracts that market orders, waiting or under way, are about to close: they must not have exits."""

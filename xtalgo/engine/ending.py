@@ -8,7 +8,7 @@ from xtalgo.engine.risk import TradingState
 from xtalgo.model.commands import Command
 from xtalgo.model.types import Ns, OrderStatus, OrderType, Role
 
-__all__ = ["is_closing", "unsettled", "wind_down"]
+__all__ = ["halt", "is_closing", "unsettled", "wind_down"]
 
 _AWAITED = (OrderStatus.QUEUED, OrderStatus.SENT, OrderStatus.IN_DOUBT)
 
@@ -33,6 +33,27 @@ def wind_down(engine: Engine, mode: str, now: Ns) -> list[Command]:
                 else:
                     desk.cancel_entries()
                 engine.touch(desk)
+
+    return engine.decide(act, now)
+
+
+def halt(engine: Engine, why: str, now: Ns) -> list[Command]:
+    """While ``why`` is not empty nothing is opened: entries are cancelled and denied, whatever reduces still passes.
+
+    It stands beside the states of strategies: when it ends, each is as restricted as it would be without it. An engine
+    that asks nothing (a replay) can't be halted from outside.
+    """
+    if engine.liaison is None:
+        return []
+    engine.liaison.halted = why
+    engine.barred = engine.liaison.bars
+
+    def act() -> None:
+        if why:
+            for seat in engine.seats.values():
+                for desk in seat.desks.values():
+                    desk.cancel_entries()
+                    engine.touch(desk)
 
     return engine.decide(act, now)
 

@@ -27,7 +27,7 @@ from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
 from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
-from xtalgo.engine.others import OthersHands
+from xtalgo.engine.others import Adjustment, OthersHands
 from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Evidence
 from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
@@ -106,7 +106,7 @@ class Engine(Office):
             raise ConfigError(f"accounts must be one or more different names, not {list(accounts)!r}")
         super().__init__(Feeds(contracts, pin, make_series), run)
         self.notes: list[Note] = []
-        self.bars = BarMaker(self.feeds, self._schedule)
+        self.bars = BarMaker(self.feeds, self._schedule, self._call)
         self.seats: dict[str, Seat] = {}
         self._losses = DailyLoss(self.seats.values(), self.feeds, self.timers, self._on_loss)
         self._watches_loss = limits is not None and limits.daily_loss is not None
@@ -166,6 +166,7 @@ class Engine(Office):
                     seat.strategy._prepare()
                 except StrategyError as error:
                     raise StrategyError(f"{seat.name}: {error}", file=error.file, line=error.line) from error
+            self._adopt()
             for seat in self.seats.values():
                 seat.strategy.on_start()
         except Exception as error:
@@ -514,13 +515,42 @@ class Engine(Office):
             if left * desk.book.position < 0:
                 given = min(abs(left), abs(desk.book.position)) * (1 if left > 0 else -1)
                 left -= given
-                desk.give_up(given)
+                ticks = desk.give_up(given)
+                self._adjusted(owner, account, instrument, given, ticks)
                 self._dirty[id(desk)] = desk
             seat = self.seats[owner]
             if taken and seat.gate.state is TradingState.ACTIVE:
                 seat.gate.restrict(TradingState.REDUCING, f"others' hands moved {instrument} in {account}")
             if self._started:
                 self._call(seat.strategy.on_external, told)
+
+    def _adopt(self) -> None:
+        """What the venue holds beyond our books becomes that of the first strategy that trades it, if it shall."""
+        if self.liaison is None or not self.liaison.others.adopts:
+            return
+        others = self.liaison.others
+        for (account, instrument), quantity in list(others.offsets.items()):
+            seat = next((seat for seat in self._seated if instrument in seat.instruments), None)
+            if seat is None:
+                continue
+            price = others.prices.get((account, instrument))
+            if price is None:
+                raise ConfigError(
+                    f"{account} holds {quantity:+d} {instrument}, and the venue does not tell at what average price: "
+                    "it can't be adopted. Close it, or start with another --start-behavior"
+                )
+            desk = seat.desk(instrument, account)
+            ticks = desk.contract.to_ticks(price)
+            desk.book.trade(quantity, ticks)
+            others.adopted(account, instrument)
+            self._adjusted(seat.name, account, instrument, quantity, ticks)
+            self._decide("adopt", seat.name, account, instrument, quantity, price)
+        self.barred = self.liaison.bars
+
+    def _adjusted(self, owner: str, account: str, instrument: str, change: int, ticks: int) -> None:
+        assert self.liaison is not None
+        made = Adjustment(owner, account, instrument, change, ticks, len(self.blotter.fills))
+        self.liaison.others.adjustments.append(made)
 
     def _on_appeared(self, event: Appeared) -> None:
         """A tombstone that lives (R3): it is ours, it is cancelled, its fills are booked, and entries halt."""

@@ -270,13 +270,13 @@ class Flattening:
             self._todo.append((Step.QUOTE, self.instrument))
 
     def _found_flat(self, now: Ns) -> None:
-        print_ = tuple(sorted((row.order_id, row.standing.value, row.filled or 0) for row in self._listed))
+        found = tuple(sorted((row.order_id, row.standing.value, row.filled or 0) for row in self._listed))
         self._open = None
-        if self._flat == print_:
+        if self._flat == found:
             self.verdict = Verdict.FLAT
             return
         self._is_restless = self._flat is not None
-        self._flat = print_
+        self._flat = found
         self._wait = now + APART
 
     def _found_open(self, now: Ns) -> None:

@@ -127,13 +127,12 @@ class Guards:
             return DayState(account, day, Track(), own_shift=-at_cost)
         state, resumed = self._inherited[account]
         if not resumed:
-            # A loss that was open is taken as made, a gain that was open as lost: the position is not in our books.
-            level = min(state.own.level, state.settled)
+            # A position that is not in our books any more: a loss that was open is taken as made, a gain as lost.
+            holds = any(desk.book.position for desk in self._host.every_desk() if desk.account == account)
+            level = state.settled if holds else min(state.own.level, state.settled)
             state = attrs.evolve(state, own_shift=level - at_cost)
             state.own.level = level
-        if state.day >= day:
-            return state
-        return state.taken_up(day)
+        return state if state.day >= day else state.taken_up(day)
 
     def _next_open(self) -> Ns:
         return session_at(session_at(self._host.now).close).open
@@ -143,11 +142,10 @@ class Guards:
         self._arm(self._next_open(), self._turn_day)
         day = session_at(self._host.now).day
         for account, state in self._days.items():
-            if state.day >= day:
-                continue
-            self._see_own(account)
-            self._days[account] = state.turned(day)
-            self._judge(account)
+            if state.day < day:
+                self._see_own(account)
+                self._days[account] = state.turned(day)
+                self._judge(account)
 
     def states(self) -> tuple[DayState, ...]:
         """What is to be remembered of each account as of now; nothing before ``begin``."""
@@ -157,10 +155,6 @@ class Guards:
             settled = state.own_shift + self._net(account, at_cost=True)[0]
             found.append(attrs.evolve(state, settled=settled).copy())
         return tuple(found)
-
-    def lock_of(self, account: str) -> Lock | None:
-        """Why an account is locked for the day, if it is."""
-        return self._days[account].lock if account in self._days else None
 
     # --- profit and loss -----------------------------------------------------------------------------------------
 
@@ -174,8 +168,7 @@ class Guards:
         return self.limits.account_daily_loss is not None or self.limits.trailing_drawdown is not None
 
     def _on_quote(self, quote: Quote) -> None:
-        desks = self._host.every_desk()
-        name = quote.instrument
+        desks, name = self._host.every_desk(), quote.instrument
         held = [desk.account for desk in desks if desk.book.position and desk.contract.name == name]
         for account in dict.fromkeys(held):
             self._judge_own(account)
@@ -343,7 +336,7 @@ class Guards:
         if exposure.reduces(change):
             return None
         account, limits, now = desk.account, self.limits, self._host.now
-        if (lock := self.lock_of(account)) is not None:
+        if (state := self._days.get(account)) is not None and (lock := state.lock) is not None:
             return Denial(DenyReason(lock.reason), lock.text)
         if limits.flatten_by is not None and limits.flatten_by.is_past(now):
             return Denial(DenyReason.FLATTEN_BY, f"nothing is opened between {limits.flatten_by} and the next session")

@@ -26,7 +26,7 @@ from xtalgo.model.types import NEVER, Ns, Trigger
 __all__ = ["Decision", "Office"]
 
 Decision: TypeAlias = tuple[int | float | str | None, ...]
-"""When, what was decided (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``), and the facts."""
+"""When, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``), and the facts."""
 
 
 class Office:

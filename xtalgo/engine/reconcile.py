@@ -40,7 +40,7 @@ from xtalgo.model.reports import ExecutionReport, OrderReport, Standing
 from xtalgo.model.roots import DEFAULT_COMMISSION, ROOTS
 from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, OrderType, Trigger
 
-__all__ = ["ABSENT_AFTER", "Case", "Evidence", "Finding"]
+__all__ = ["ABSENT_AFTER", "ROW", "Case", "Evidence", "Finding"]
 
 Finding = OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill | Appeared
 """What follows from evidence: the same events by which a simulated exchange tells of an order."""
@@ -50,6 +50,9 @@ ABSENT_AFTER: Final[Ns] = 10 * SECOND_NS
 
 UNBACKED: Final[Ns] = 5 * SECOND_NS
 """How long a row's fills wait for executions to explain them."""
+
+ROW: Final = "row:"
+"""How the id of a fill begins that was booked by an order's row alone."""
 
 STILL_WORKING: Final[Ns] = 5 * SECOND_NS
 """An order that the venue shows working this long after it answered a cancel was not cancelled by it."""
@@ -426,7 +429,7 @@ class Evidence:
         booked = sum(fill.quantity * fill.price for fill in order.fills)
         price = (row.average_price * (row.filled or 0) - booked) / missing
         self.provisional[order.id] = self.provisional.get(order.id, 0) + missing
-        key = f"row:{order.id}:{row.filled}"
+        key = f"{ROW}{order.id}:{row.filled}"
         self.blotter.anomalies.append(Anomaly(now, order.id, f"{missing} filled by its row alone, at {price:g}"))
         case.shown = None
         yield self._fill(order, ExecutionReport(key, None, None, order.instrument, order.side, missing, price), now)

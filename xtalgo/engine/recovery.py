@@ -6,7 +6,7 @@ may be at the venue and is in doubt until evidence speaks; one whose intent is n
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
@@ -15,6 +15,8 @@ from xtalgo.engine.brackets import Pair, Plan
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.orders import Order
+from xtalgo.engine.others import Adjustment
+from xtalgo.engine.reconcile import ROW
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Fill
 from xtalgo.model.types import Ns, OrderStatus, Role, Trigger
@@ -29,11 +31,14 @@ def restore(
     left: Collection[str],
     plans: Mapping[str, Plan],
     now: Ns,
+    adjustments: Iterable[Adjustment] = (),
+    offsets: Mapping[tuple[str, str], int] | None = None,
 ) -> list[Order]:
     """Give a fresh engine the orders and fills of its earlier life, before ``start``; returns the orders in doubt.
 
-    ``left`` are the ids of orders whose placing was about to leave, ``plans`` the brackets of entries. The engine must
-    have the same strategies under the same names, and be one that asks.
+    ``left`` are the ids of orders whose placing was about to leave, ``plans`` the brackets of entries, ``adjustments``
+    and ``offsets`` what was known of others' hands. The engine must have the same strategies under the same names, and
+    be one that asks.
     """
     if engine.liaison is None:
         raise ConfigError("only a run against a venue that can be asked can be taken over")
@@ -56,11 +61,7 @@ def restore(
             desk.orders.append(order)
         if order.id in plans:
             desk.plans[order.id] = plans[order.id]
-    for fill in fills:
-        known = engine.blotter.orders.get(fill.order_id)
-        if known is not None and engine.blotter.book(known, fill):
-            desk = engine.seat_desk(engine.seats[known.owner], known)
-            desk.book.trade(fill.side * fill.quantity, desk.contract.to_ticks(fill.price), fill.fee)
+    _rebook(engine, fills, list(adjustments), offsets or {})
     for seat in engine.seats.values():
         for desk in seat.desks.values():
             desk.orders = [order for order in desk.orders if order.is_open]
@@ -69,6 +70,36 @@ def restore(
     engine.liaison.inherit()
     engine.liaison.evidence.tidy()
     return [order for order in doubtful if order.is_open]
+
+
+def _rebook(
+    engine: Engine, fills: Iterable[Fill], adjustments: list[Adjustment], offsets: Mapping[tuple[str, str], int]
+) -> None:
+    """Bring the books to where they were: fills, and between them what others took or what was adopted."""
+    assert engine.liaison is not None
+    evidence, moves = engine.liaison.evidence, deque(adjustments)
+    for fill in fills:
+        while moves and moves[0].after <= len(engine.blotter.fills):
+            _adjust(engine, moves.popleft())
+        known = engine.blotter.orders.get(fill.order_id)
+        if known is not None and engine.blotter.book(known, fill):
+            desk = engine.seat_desk(engine.seats[known.owner], known)
+            desk.book.trade(fill.side * fill.quantity, desk.contract.to_ticks(fill.price), fill.fee)
+            if fill.execution_id.startswith(ROW):  # its executions may come yet, and only take its place
+                evidence.provisional[known.id] = evidence.provisional.get(known.id, 0) + fill.quantity
+    for move in moves:
+        _adjust(engine, move)
+    engine.liaison.others.inherit(offsets, adjustments)
+
+
+def _adjust(engine: Engine, move: Adjustment) -> None:
+    seat = engine.seats.get(move.owner)
+    if seat is None:
+        raise ConfigError(
+            f"{move.owner} held {move.instrument} and is not among the strategies of this run: "
+            f"{', '.join(engine.seats)}"
+        )
+    seat.desk(move.instrument, move.account).book.trade(move.change, move.ticks)
 
 
 def _number(order: Order) -> tuple[Ns, int]:
