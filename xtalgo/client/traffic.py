@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
+from msgspec import structs
 
 from xtalgo.client.calls import Calls, End, Settled
 from xtalgo.client.setup import Setup
 from xtalgo.client.streams import Silence, Subscriptions
-from xtalgo.client.translate import call_for, seen
+from xtalgo.client.translate import call_for, is_told_apart, seen
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.pacing import Entry, Lane, PacingQueue, Slot, slot_of
-from xtalgo.model.commands import Ask, Command, Mutation, PlaceOrder, Query, Withdraw
+from xtalgo.model.commands import EVERY_ACCOUNT, Ask, Command, Mutation, PlaceOrder, Query, Withdraw
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
@@ -275,7 +276,14 @@ class Traffic(ABC):
             self._notice(now, settled.spec.name, f"{settled.spec.name}: {'; '.join(settled.answer.faults)}")
         if query.ask is Ask.EXECUTIONS:
             self._executions_at[query.account] = now
-        self._turn(seen(query, settled.answer, now, lambda told: self.name_of(told) or told))
+        if query.account != EVERY_ACCOUNT:
+            self._turn(seen(query, settled.answer, now, lambda told: self.name_of(told) or told))
+        elif not is_told_apart(settled.answer):
+            self._turn(Unanswered(now, query, "its rows don't tell their accounts"))
+        else:
+            for account in self.setup.accounts:
+                part = structs.replace(query, account=account)
+                self._turn(seen(part, settled.answer, now, lambda told: self.name_of(told) or told))
 
     def _mutation_ended(self, command: Mutation, settled: Settled[Entry[Item]], now: Ns) -> None:
         match settled.end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, PlaceOrder, Query
+from xtalgo.model.commands import EVERY_ACCOUNT, Ask, CancelOrder, ChangeOrder, PlaceOrder, Query
 from xtalgo.model.events import ExecutionsSeen, OrdersSeen, PositionsSeen
 from xtalgo.model.reports import ExecutionReport, OrderReport, PositionReport, Standing
 from xtalgo.model.types import Ns
@@ -14,7 +14,7 @@ from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.rows import Execution, OrderRow, Position
 from xtalgo.protocol.words import OrderState
 
-__all__ = ["LOOKBACK", "call_for", "seen"]
+__all__ = ["LOOKBACK", "call_for", "is_told_apart", "seen"]
 
 LOOKBACK: Final = 900
 """Seconds of executions to ask for: the most that the venue keeps (documented)."""
@@ -45,6 +45,8 @@ def call_for(command: PlaceOrder | ChangeOrder | CancelOrder | Query, venue_id: 
     if not isinstance(command, Query):
         return call_of(command, venue_id)
     args: dict[str, Any] = {"account": command.account}
+    if command.account == EVERY_ACCOUNT:
+        return Call("GetAllOrders" if command.ask is Ask.ORDERS else "GetAllPositions", {})
     match command.ask:
         case Ask.ORDERS:
             return Call("ListOrders", args)
@@ -54,6 +56,11 @@ def call_for(command: PlaceOrder | ChangeOrder | CancelOrder | Query, venue_id: 
             return Call("ListExecutions", {**args, "lookbackTime": LOOKBACK} if far else args)
         case Ask.POSITIONS:
             return Call("ListPositions", args)
+
+
+def is_told_apart(answer: Answer[Any]) -> bool:
+    """Whether every row of an answer about all accounts names its account."""
+    return all(row.account is not None for row in answer.value)
 
 
 def seen(

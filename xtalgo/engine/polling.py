@@ -13,7 +13,7 @@ from typing import Final
 from attrs import define, field
 
 from xtalgo.engine.reconcile import Case, Evidence
-from xtalgo.model.commands import Ask, PlaceOrder, Query
+from xtalgo.model.commands import EVERY_ACCOUNT, Ask, PlaceOrder, Query
 from xtalgo.model.types import MILLISECOND_NS, NEVER, SECOND_NS, Ns, OrderStatus
 
 __all__ = ["EVERY_ORDERS", "EVERY_RESTING", "RUNGS", "PollPlanner"]
@@ -32,6 +32,9 @@ EVERY_ORDERS: Final[Ns] = 15 * SECOND_NS
 
 EVERY_POSITIONS: Final[Ns] = 30 * SECOND_NS
 """How often to compare positions, whatever is open: others may trade the account, too."""
+
+MANY: Final = 3
+"""From so many accounts on that ask the same at once, all accounts are asked about in one request."""
 
 LATER: Final[Ns] = 1_200 * MILLISECOND_NS
 """A market order shows by its fill; the list of orders, which would show its refusal, is asked for this much later."""
@@ -67,6 +70,8 @@ class PollPlanner:
     asked: int = 0
     """Queries handed out so far."""
     _lines: dict[tuple[str, Ask], _Line] = field(factory=dict)
+    _narrow: dict[Ask, int] = field(factory=dict)
+    """How often a question about all accounts came to nothing: after two, accounts are asked one by one."""
 
     def _line(self, account: str, ask: Ask) -> _Line:
         return self._lines.setdefault((account, ask), _Line())
@@ -76,23 +81,32 @@ class PollPlanner:
         line = self._line(account, ask)
         line.wanted = min(line.wanted, when)
 
+    def _lines_of(self, query: Query) -> list[_Line]:
+        """The lines that a query speaks for."""
+        if query.account != EVERY_ACCOUNT:
+            return [self._line(query.account, query.ask)]
+        lines = (self._line(account, query.ask) for account in self.accounts)
+        return [line for line in lines if line.open == query.serial]
+
     def sent(self, query: Query, now: Ns) -> None:
         """A query left."""
-        line = self._line(query.account, query.ask)
-        line.last = now
-        if line.wanted <= now:
-            line.wanted = NEVER
+        for line in self._lines_of(query):
+            line.last = now
+            if line.wanted <= now:
+                line.wanted = NEVER
 
     def settled(self, query: Query, now: Ns, *, answered: bool) -> None:
         """A query was answered, or came to nothing and is asked again, later each time."""
-        line = self._line(query.account, query.ask)
-        if line.open == query.serial:
-            line.open = None
-        if answered:
-            line.failures = 0
-        else:
-            line.failures += 1
-            line.wanted = min(line.wanted, now + min(30, 2 ** (line.failures - 1)) * SECOND_NS)
+        if query.account == EVERY_ACCOUNT and not answered:
+            self._narrow[query.ask] = self._narrow.get(query.ask, 0) + 1
+        for line in self._lines_of(query):
+            if line.open == query.serial:
+                line.open = None
+            if answered:
+                line.failures = 0
+            else:
+                line.failures += 1
+                line.wanted = min(line.wanted, now + min(30, 2 ** (line.failures - 1)) * SECOND_NS)
 
     def drop(self) -> None:
         """The link is down: nothing that was asked will be answered."""
@@ -114,15 +128,22 @@ class PollPlanner:
         return min((self._due(account, ask) for account in self.accounts for ask in _ASKS), default=NEVER)
 
     def pop(self, now: Ns) -> list[Query]:
-        """The queries that are due."""
+        """The queries that are due; where many accounts ask the same, one question for all of them."""
         queries = []
-        for account in self.accounts:
-            for ask in _ASKS:
-                if self._due(account, ask) <= now:
-                    self.asked += 1
-                    line = self._line(account, ask)
-                    line.open = self.asked
-                    queries.append(Query(ask, account, self.asked, self._is_urgent(account)))
+        for ask in _ASKS:
+            due = [account for account in self.accounts if self._due(account, ask) <= now]
+            if len(due) >= MANY and ask in _ASKED_AT_ONCE and self._narrow.get(ask, 0) < 2:
+                self.asked += 1
+                urgent = any(self._is_urgent(account) for account in due)
+                queries.append(Query(ask, EVERY_ACCOUNT, self.asked, urgent))
+                for account in self.accounts:
+                    if self._line(account, ask).open is None:
+                        self._line(account, ask).open = self.asked
+                continue
+            for account in due:
+                self.asked += 1
+                self._line(account, ask).open = self.asked
+                queries.append(Query(ask, account, self.asked, self._is_urgent(account)))
         return queries
 
     def _due(self, account: str, ask: Ask) -> Ns:
@@ -154,6 +175,7 @@ class PollPlanner:
 
 
 _ASKS: Final = (Ask.EXECUTIONS, Ask.ORDERS, Ask.POSITIONS)
+_ASKED_AT_ONCE: Final = frozenset({Ask.ORDERS, Ask.POSITIONS})
 
 
 def _executions(case: Case, last: Ns) -> Ns:

@@ -48,6 +48,9 @@ Finding = OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill | Appeare
 ABSENT_AFTER: Final[Ns] = 10 * SECOND_NS
 """An order in doubt is believed absent only by lists asked for at least this long after the doubt arose."""
 
+REMEMBERED: Final = 1_000
+"""Queries whose leaving is remembered."""
+
 UNBACKED: Final[Ns] = 5 * SECOND_NS
 """How long a row's fills wait for executions to explain them."""
 
@@ -134,6 +137,8 @@ class Evidence:
     foreign: set[str] = field(factory=set)
     """Ids of orders at the venue that are not of this run."""
     _asked: dict[int, int] = field(factory=dict)
+    _spent: dict[int, set[str]] = field(factory=dict)
+    """The accounts for which a query was answered: a reply that comes twice says nothing the second time."""
     _count: int = 0
 
     # --- what left, and what was answered ------------------------------------------------------------------------
@@ -239,8 +244,15 @@ class Evidence:
         return self._asked.get(query.serial, 0)
 
     def asked(self, query: Query) -> int:
-        """As ``when``, of a query that is over with."""
-        return self._asked.pop(query.serial, 0)
+        """As ``when``, of a query that is answered. One about all accounts is answered once for each of them."""
+        if query.account in self._spent.get(query.serial, ()):
+            return 0
+        while len(self._asked) > REMEMBERED:
+            oldest = next(iter(self._asked))
+            del self._asked[oldest]
+            self._spent.pop(oldest, None)
+        self._spent.setdefault(query.serial, set()).add(query.account)
+        return self.when(query)
 
     def order_of(self, venue_id: str | None) -> Order | None:
         """Our order behind an id at the venue."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from xtalgo.model.types import OrderType, Role, Side, TimeInForce
 
-__all__ = ["Ask", "CancelOrder", "ChangeOrder", "Command", "Mutation", "PlaceOrder", "Query", "Withdraw"]
+__all__ = [
+    "EVERY_ACCOUNT",
+    "Ask",
+    "CancelOrder",
+    "ChangeOrder",
+    "Command",
+    "Mutation",
+    "PlaceOrder",
+    "Query",
+    "Withdraw",
+]
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):
@@ -70,6 +80,10 @@ class Ask(enum.StrEnum):
     """Its recent executions."""
     POSITIONS = "positions"
     """Its positions."""
+
+
+EVERY_ACCOUNT: Final = "*"
+"""The account of a query that asks about all accounts at once."""
 
 
 class Query(msgspec.Struct, frozen=True):
