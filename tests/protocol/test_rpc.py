@@ -470,3 +470,9 @@ def test_what_a_server_makes_of_a_path() -> None:
     found = match("GET", "/v1/api/accounts/a%2Fb/orders/q7")
     assert found is not None
     assert found.args == {"account": "a/b", "orderId": "q7"}
+
+
+@pytest.mark.parametrize("name", [".", "..", " .. ", ""])
+def test_a_name_that_would_climb_out_of_its_path_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="account can't be"):
+        request_of("Flatten", {"account": name})

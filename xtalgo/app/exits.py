@@ -6,7 +6,7 @@ from typing import Final
 
 from xtalgo.model.errors import AuthError, SessionTakenOver, StrategyError, XtalgoError
 
-__all__ = ["EXIT_CODES", "NoConnection", "NotFlat", "code_of"]
+__all__ = ["EXIT_CODES", "NoConnection", "NotFlat", "NotSame", "code_of"]
 
 OK: Final = 0
 INTERNAL: Final = 1
@@ -16,6 +16,7 @@ TOKEN: Final = 4
 TAKEN_OVER: Final = 5
 NOT_FLAT: Final = 6
 NO_CONNECTION: Final = 7
+NOT_SAME: Final = 8
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -26,8 +27,9 @@ EXIT_CODES: Final = {
     STRATEGY: "a strategy raised an exception; its own file and line are printed",
     TOKEN: "the venue refused the token",
     TAKEN_OVER: "another client took over the session of this token",
-    NOT_FLAT: "not flat at the end, or not known to be, though --on-stop flatten asked for it",
+    NOT_FLAT: "not flat at the end, or not known to be, though --on-stop flatten or xtalgo flatten asked for it",
     NO_CONNECTION: "no usable connection: the run never began, or the venue closed it for good",
+    NOT_SAME: "verify: the run is not the same again; the first difference is printed",
     INTERRUPTED: "interrupted with Ctrl-C; in a live run, with the second one, which stops at once",
 }
 """What the exit codes mean."""
@@ -35,6 +37,10 @@ EXIT_CODES: Final = {
 
 class NotFlat(XtalgoError):
     """A run was asked to end flat, and the venue did not say that it is."""
+
+
+class NotSame(XtalgoError):
+    """A run that was lived again did not come out the same."""
 
 
 class NoConnection(XtalgoError):
@@ -47,6 +53,7 @@ _CODES: Final[tuple[tuple[type[XtalgoError], int], ...]] = (
     (SessionTakenOver, TAKEN_OVER),
     (NotFlat, NOT_FLAT),
     (NoConnection, NO_CONNECTION),
+    (NotSame, NOT_SAME),
 )
 
 

@@ -30,6 +30,10 @@ def request_of(spec: RpcSpec | str, args: Mapping[str, Any]) -> Request:
     for path in spec.paths:
         names = re.findall(r"{(\w+)}", path)
         if all(name in args for name in names):
+            for name in names:
+                # Clients and servers resolve such segments: `accounts/../positions/flatten` would close every account.
+                if str(args[name]).strip() in ("", ".", ".."):
+                    raise ConfigError(f"{spec.name}: {name} can't be {args[name]!r}")
             filled = path.format(**{name: quote(str(args[name]), safe="") for name in names})
             rest = {name: value for name, value in args.items() if name not in names}
             if spec.method == "GET":
