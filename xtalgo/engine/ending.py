@@ -40,7 +40,8 @@ def wind_down(engine: Engine, mode: str, now: Ns) -> list[Command]:
 def halt(engine: Engine, why: str, now: Ns) -> list[Command]:
     """While ``why`` is not empty nothing is opened: entries are cancelled and denied, whatever reduces still passes.
 
-    It stands beside the states of strategies: when it ends, each is as restricted as it would be without it. An engine
+    It stands beside the states of strategies: when it ends, each is as restricted as it would be without it, but for
+    those that paused since others' hands had moved their position: whoever ends a halt resumes them, too. An engine
     that asks nothing (a replay) can't be halted from outside.
     """
     if engine.liaison is None:
@@ -49,8 +50,10 @@ def halt(engine: Engine, why: str, now: Ns) -> list[Command]:
     engine.barred = engine.liaison.bars
 
     def act() -> None:
-        if why:
-            for seat in engine.seats.values():
+        for seat in engine.seats.values():
+            if not why and seat.is_paused:
+                seat.resume()
+            if why:
                 for desk in seat.desks.values():
                     desk.cancel_entries()
                     engine.touch(desk)

@@ -67,8 +67,22 @@ class Seat:
     """Desks by the arguments they were asked for with."""
     hears_quotes: bool = True
     """Whether the strategy has an ``on_quote`` of its own."""
+    is_paused: bool = False
+    """Whether others' hands moved a position of its, and nobody has resumed it since."""
     signalling: bool = False
     """Whether a signal is being computed, which must not look at positions."""
+
+    def pause(self, cause: str) -> None:
+        """Only what reduces passes, until somebody resumes it."""
+        if self.gate.state is TradingState.ACTIVE:
+            self.is_paused = True
+            self.gate.restrict(TradingState.REDUCING, cause)
+
+    def resume(self) -> None:
+        """End a pause."""
+        self.is_paused = False
+        if self.gate.state is TradingState.REDUCING:
+            self.gate.restrict(TradingState.ACTIVE, "")
 
     def dismiss(self, stand_in: Strategy) -> None:
         """Its strategy is not called any more."""
