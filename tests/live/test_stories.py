@@ -226,7 +226,7 @@ async def test_two_hours_of_sleep(autojump_clock: trio.testing.MockClock) -> Non
     assert world.dials == 2
 
 
-@pytest.mark.parametrize("hours", [3, pytest.param(49, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("hours", [1, pytest.param(49, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
 async def test_a_silent_weekend(autojump_clock: trio.testing.MockClock, hours: int) -> None:
     """Days without a quote: stale at once, dialled now and then, ever more rarely, and back with the first quote."""
     quiet = hours * 3600
