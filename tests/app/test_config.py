@@ -78,6 +78,8 @@ max_quote_age = 2.5
 url = "wss://example.org/ws"
 token_file = "token.txt"
 on_stop = "Flatten"
+start_behavior = "adopt"
+external = "keep"
 seed = 3
 
 [instruments.FOO]

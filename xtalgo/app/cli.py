@@ -183,6 +183,42 @@ def run(
             "or flatten (close this run's positions) (default: protect).",
         ),
     ] = None,
+    start_behavior: Annotated[
+        str | None,
+        _option(
+            _LIVE,
+            "WHAT",
+            "What is done about positions at the start that are not this run's: wait-flat (no entries until they are "
+            "gone), adopt (they become the first strategy's that trades them) or flatten (closed first) (default: "
+            "wait-flat).",
+        ),
+    ] = None,
+    external: Annotated[
+        str | None,
+        _option(
+            _LIVE,
+            "WHAT",
+            "While the account holds what is not this run's: deny (no entries in that instrument) or keep (trade "
+            "beside it) (default: deny).",
+        ),
+    ] = None,
+    journal: Annotated[
+        str | None,
+        _option(
+            _LIVE, "FILE", "Where the run is written down (default: a new file in your data folder, told at the start)."
+        ),
+    ] = None,
+    no_journal: Annotated[bool, _switch(_LIVE, "Write nothing down; for --demo and --paper only.")] = False,
+    resume: Annotated[
+        str | None,
+        _option(_LIVE, "FILE", "Go on with the run of this journal: its orders and positions are this run's again."),
+    ] = None,
+    accept_changes: Annotated[
+        bool,
+        _switch(
+            _LIVE, "With --resume: go on although source, parameters, settings or versions are not what they were."
+        ),
+    ] = False,
     seed: Annotated[str | None, _option(_LIVE, "N", "Seed of the demo's market (default: 7).")] = None,
     entry_latency: Annotated[
         str | None,
@@ -338,6 +374,10 @@ def run(
             duration=for_,
             json=json,
             fills=fills,
+            journal=journal,
+            no_journal=no_journal,
+            resume=resume,
+            accept_changes=accept_changes,
         )
     )
 
@@ -647,6 +687,28 @@ def halt(*, off: Annotated[bool, _switch(_WHAT, "Remove the file.")] = False) ->
     Screen(sys.stdout).text(f"{file.path}: {told}")
 
 
+_VERIFY_EPILOGUE = f"""
+**What is compared.** The inputs that the journal holds go through the strategies as they are stored in it, once more.
+Every event that the engine was handed and every decision must be the same. A strategy that looks at a clock, a file, a
+random number or the order of a set will differ.
+
+{_CODES}
+"""
+
+
+@app.command(help_epilogue=_VERIFY_EPILOGUE)
+def verify(
+    file: Annotated[str, Parameter(name="FILE", help="The journal of a run that has ended.")],
+) -> None:
+    """Live a run again from its journal, and see that it decides the same.
+
+    `xtalgo verify run.db`
+    """
+    from xtalgo.app.verify import verify_run
+
+    verify_run(file, Screen(sys.stdout).text)
+
+
 # --- the way in and out ------------------------------------------------------------------------------------------
 
 
@@ -684,7 +746,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return OK
 
 
-_COMMANDS = ("run", "serve", "synth", "accounts", "positions", "orders", "quote", "flatten", "halt")
+_COMMANDS = ("run", "serve", "synth", "accounts", "positions", "orders", "quote", "flatten", "halt", "verify")
 
 
 def _usage_error(tokens: Sequence[str], error: CycloptsError) -> str:

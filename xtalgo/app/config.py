@@ -89,6 +89,10 @@ class LiveSettings:
     """A file that holds the token and nothing else; None for the variable ``XTRADE_TOKEN``."""
     on_stop: str = "protect"
     """What the end of a run does with what is open: ``protect``, ``cancel`` or ``flatten``."""
+    start_behavior: str = "wait-flat"
+    """What is done about positions at the start that are not the run's: ``wait-flat``, ``adopt`` or ``flatten``."""
+    external: str = "deny"
+    """Whether to trade beside positions that are not the run's: ``deny`` or ``keep``."""
     seed: int = 7
     """Seed of the demo's market."""
 
@@ -111,6 +115,8 @@ _COUNT = "a whole number from 1"
 _NAMES = "one or more different account names"
 _STOP_TRIGGERS: Final[tuple[str, ...]] = get_args(StopTrigger)
 _STOP_MODES: Final = ("protect", "cancel", "flatten")
+_STARTS: Final = ("wait-flat", "adopt", "flatten")
+_EXTERNALS: Final = ("deny", "keep")
 _OCO_RULES: Final[tuple[str, ...]] = get_args(OcoRule)
 _BASES: Final[tuple[str, ...]] = get_args(DrawdownBasis)
 _HOURS = "hours and their time zone such as 09:30-15:55 America/New_York"
@@ -157,6 +163,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         Setting("url", "live", "an address such as wss://host/path", words, is_text=True),
         Setting("token_file", "live", "the path of a file", file_path, is_text=True),
         Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", one_of(*_STOP_MODES), is_text=True),
+        Setting("start_behavior", "live", f"one of {', '.join(_STARTS)}", one_of(*_STARTS), is_text=True),
+        Setting("external", "live", f"one of {', '.join(_EXTERNALS)}", one_of(*_EXTERNALS), is_text=True),
         Setting("seed", "live", "a whole number from 0", whole(0)),
     )
 }

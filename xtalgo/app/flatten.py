@@ -232,7 +232,7 @@ def _told(call: Call, reply: Reply, covers: Callable[[str], bool]) -> str:
         return reply.text or "done"
     rows: Iterable[str] = [position_text(row) for row in reply.positions if row.quantity and covers(row.instrument)]
     working = [row for row in reply.orders if not row.standing.is_done and _is_meant(row.instrument, covers)]
-    return "; ".join([*rows, *map(order_text, working)]) or "nothing open"
+    return "; ".join([*rows, *(order_text(row, names_it=False) for row in working)]) or "nothing open"
 
 
 def _is_meant(instrument: str | None, covers: Callable[[str], bool]) -> bool:
@@ -244,10 +244,11 @@ def position_text(row: PositionReport) -> str:
     return f"{row.quantity:+d} {row.instrument}"
 
 
-def order_text(row: OrderReport) -> str:
-    """An order that may still trade, in a few words."""
+def order_text(row: OrderReport, *, names_it: bool = True) -> str:
+    """An order that may still trade, in a few words, with its id or without."""
     side = "" if row.side is None else f"{row.side.name} "
     prices = [price for price in (row.stop_price, row.limit_price) if price is not None]
     at = f" at {' / '.join(f'{price:.10g}' for price in prices)}" if prices else ""
     count = "?" if row.quantity is None else str(row.quantity - (row.filled or 0))
-    return f"order {side}{count} {row.instrument or 'of an instrument not told'}{at}, {row.standing} ({row.order_id})"
+    text = f"order {side}{count} {row.instrument or 'of an instrument not told'}{at}, {row.standing}"
+    return f"{text} ({row.order_id})" if names_it else text

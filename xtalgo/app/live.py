@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import trio
 
 from xtalgo.app import report
-from xtalgo.app.config import load_settings
+from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain
+from xtalgo.app.journaling import Keeping, accounts_of, begin, estate_rows, resume
 from xtalgo.app.liverun import LiveRun, Plan
 from xtalgo.app.livetable import TableDisplay
 from xtalgo.app.loader import load_strategies
@@ -22,6 +24,7 @@ from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
 from xtalgo.app.run import Request, fills_writer, refuse
 from xtalgo.app.summary import figures, show_figures
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, choose
+from xtalgo.engine.strategy import Strategy
 from xtalgo.live.lock import SessionLock
 from xtalgo.live.session import StopMode
 from xtalgo.model.errors import ConfigError
@@ -38,21 +41,25 @@ def run_live(request: Request, files: Sequence[str]) -> None:
     with ExitStack() as stack:
         if request.json:  # standard output is for JSON alone, whatever a strategy prints
             stack.enter_context(redirect_stdout(sys.stderr))
+        accounts = request.accounts
+        if request.resume is not None and not accounts:
+            accounts = accounts_of(request.resume)
         settings = load_settings(
             request.flags,
             ideal=request.ideal,
-            accounts=request.accounts,
+            accounts=accounts,
             config=request.config,
             environment=os.environ,
         )
         target = choose(settings, os.environ, demo=request.demo, paper=request.paper)
         _check_target(request, target)
         strategies = load_strategies(files, request.names, request.parameters)
-        plan = Plan(target=target, settings=settings, strategies=strategies, duration=request.duration)
         inputs = [*(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
         write_fills = stack.enter_context(fills_writer(request.fills, inputs))
         if target.token is not None:
             stack.enter_context(SessionLock(target.token))
+        keeping = stack.enter_context(_keeping(request, target, settings, strategies))
+        plan = Plan(target=target, settings=settings, strategies=strategies, duration=request.duration, keeping=keeping)
         screen = Screen(sys.stderr if request.json else out)
         show_before(screen, plan)
         screen.flush()
@@ -83,6 +90,13 @@ def _check(request: Request) -> None:
     if request.demo:
         why = "the demo brings its own server"
         refuse(request, "--demo", why, ("--paper", "--url", "--token-file"))
+    if request.resume is not None:
+        refuse(request, "--resume", "the journal of a run stays the same", ("--journal", "--no-journal"))
+        refuse(request, "--resume", "what lived in the process of a run is gone with it", ("--demo", "--paper"))
+    elif request.accept_changes:
+        raise ConfigError("--accept-changes says something about a run that is taken up again; it needs --resume")
+    if request.no_journal:
+        refuse(request, "--no-journal", "either it is written down or it isn't", ("--journal",))
     if request.duration is not None and not (math.isfinite(request.duration) and request.duration > 0):
         raise ConfigError(f"--for: expected a number of seconds above 0, not {request.duration:g}")
 
@@ -91,8 +105,26 @@ def _check_target(request: Request, target: Target) -> None:
     if not target.fills_here:
         why = "the venue fills orders, not we; that is for --replay, --paper and --demo"
         refuse(request, target.name, why, _MODEL_FLAGS)
+    if not target.fills_here and request.no_journal:
+        raise ConfigError(
+            f"{target.name} and --no-journal don't go together: without a journal nobody could take up what a crash "
+            "leaves; that is for --demo and --paper"
+        )
+    if target.kind is Kind.DEMO and request.resume is not None:
+        raise ConfigError(f"--resume needs the venue that the run traded at: set {TOKEN_VARIABLE}, and --url if it was")
     if target.kind is not Kind.DEMO:
         refuse(request, target.name, "a seed is for the demo's market", ("--seed",))
+
+
+def _keeping(
+    request: Request, target: Target, settings: Settings, strategies: Sequence[tuple[str, Strategy]]
+) -> AbstractContextManager[Keeping]:
+    now = time.time_ns()
+    if request.no_journal:
+        return nullcontext(Keeping.nowhere())
+    if request.resume is not None:
+        return resume(now, target, settings, strategies, request.resume, accepts=request.accept_changes)
+    return begin(now, target, settings, strategies, request.journal)
 
 
 def _display(request: Request, plan: Plan, out: TextIO) -> Display:
@@ -112,6 +144,8 @@ def _start_facts(plan: Plan) -> dict[str, Any]:
         "strategies": [f"{file}:{type(strategy).__name__}" for file, strategy in plan.strategies],
         "on_stop": str(plan.on_stop),
         "duration": plan.duration,
+        "run": plan.keeping.run,
+        "journal": None if plan.keeping.journal is None else str(plan.keeping.journal.path),
     }
 
 
@@ -143,15 +177,31 @@ def show_before(screen: Screen, plan: Plan) -> None:
         rows += report.model_rows(settings, told if fee is None else f"{report.money(fee)} a contract and side")
     length = "until Ctrl-C" if plan.duration is None else f"{plan.duration:g} s, or until Ctrl-C"
     source = settings.sources.get("on_stop")
+    starts = settings.live
+    if (starts.start_behavior, starts.external) != ("wait-flat", "deny"):
+        rows.append(("others' positions", f"{_STARTS[starts.start_behavior]}; {_EXTERNALS[starts.external]}"))
     rows += [
         ("length", length),
         ("at the end", f"{_STOPS[plan.on_stop]}" + (f"  [{source}]" if source else "")),
         *report.limit_rows(settings, target.accounts),
     ]
+    journal = plan.keeping.journal
+    rows.append(("journal", "none, as asked" if journal is None else str(journal.path)))
     screen.section("Settings", rows)
+    if plan.keeping.estate is not None:
+        screen.section(f"Taken up again: run {plan.keeping.run}", estate_rows(plan.keeping.estate))
+    for change in plan.keeping.changes:
+        screen.text(f"Not as it was, and accepted: {change}", "bold yellow")
     for warning in target.warnings:
         screen.text(f"Warning: {warning}", "bold yellow")
 
+
+_STARTS: Final = {
+    "wait-flat": "no entries until those at the start are gone",
+    "adopt": "those at the start become the first strategy's that trades them",
+    "flatten": "those at the start are closed first",
+}
+_EXTERNALS: Final = {"deny": "no entries beside later ones", "keep": "trade beside them"}
 
 _STOPS: Final = {
     StopMode.PROTECT: "protect: cancel entries, keep positions and their exits",
@@ -175,4 +225,6 @@ def _sum_up(run: LiveRun, screen: Screen, *, is_json: bool) -> None:
         complain(f"{run.display.writer.dropped:,} lines were not written, since nobody read them")
     if run.display.writer.broken is None:
         show_figures(screen, found, run.left, run.plan.target.name)
+        if (journal := run.plan.keeping.journal) is not None:
+            screen.text(f"Journal: {journal.path}")
         screen.flush()

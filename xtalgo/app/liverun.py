@@ -14,16 +14,22 @@ from attrs import define, field, frozen
 
 from xtalgo.app.config import Settings
 from xtalgo.app.exits import NoConnection, NotFlat
+from xtalgo.app.flatten import FlattenRequest
+from xtalgo.app.flatten import conduct as conduct_flatten
+from xtalgo.app.haltfile import HaltFile
+from xtalgo.app.journaling import Keeping, prepare
 from xtalgo.app.monitor import Monitor
 from xtalgo.app.news import Display, News
+from xtalgo.app.operator import Operator, OperatorClient
 from xtalgo.app.summary import left_text
 from xtalgo.app.venues import AskPositions, Target, asker
 from xtalgo.client.aslive import make_trader
 from xtalgo.client.trader import Trader
-from xtalgo.engine.strategy import Strategy
+from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import ServerHost
 from xtalgo.live.paper import PaperVenue
+from xtalgo.live.recorder import Recorder
 from xtalgo.live.redial import Ending, EndKind
 from xtalgo.live.server import serve
 from xtalgo.live.session import Left, Outcome, Session, StopMode
@@ -46,6 +52,8 @@ class Plan:
     strategies: Sequence[tuple[str, Strategy]]
     duration: float | None = None
     """Seconds from the strategies' start; a connection has as long to come about."""
+    keeping: Keeping = field(factory=Keeping.nowhere)
+    """Where it is written down, and what earlier lives of the run left."""
 
     @property
     def on_stop(self) -> StopMode:
@@ -54,13 +62,31 @@ class Plan:
 
     def trader(self) -> Trader:
         """The client of this run. Its order ids begin with letters and digits of its own: the venue keeps ids."""
+        live = self.settings.live
         return make_trader(
             [strategy for _, strategy in self.strategies],
             contracts=self.settings.contracts,
             accounts=self.target.accounts,
             limits=self.settings.replay.limits,
-            run=f"x{secrets.token_hex(4)}",
+            run=self.keeping.run,
+            prepare=prepare(
+                self.keeping.estate,
+                keeps_external=live.external == "keep",
+                adopts=live.start_behavior == "adopt",
+            ),
         )
+
+    def recorder(self, trader: Trader, now: Ns) -> Recorder | None:
+        """What writes the run down, begun; None where nothing is."""
+        keeping, estate = self.keeping, self.keeping.estate
+        if keeping.journal is None:
+            return None
+        found = Recorder(keeping.journal, trader)
+        if estate is None:
+            found.begin(now, keeping.birth)
+        else:
+            found.begin(now, keeping.birth, len(estate.adjustments), estate.offsets)
+        return found
 
     def paper(self) -> PaperVenue | None:
         """The venue on paper, if that is what is wanted."""
@@ -88,6 +114,7 @@ class LiveRun:
     monitor: Monitor = field(init=False)
     fault: Exception | None = field(init=False, default=None)
     """What broke the monitor; the run went on without it."""
+    _halt_file: HaltFile = field(factory=HaltFile)
     _signalled: bool = field(init=False, default=False)
     _cut: bool = field(init=False, default=False)
 
@@ -121,6 +148,8 @@ class LiveRun:
                 host = ServerHost(demo_server(self.plan, secret, self.clock.now()), self.clock)
                 await nursery.start(host.run)
                 url = (await nursery.start(partial(serve, host, port=0))).ws
+            if self.plan.settings.live.start_behavior == "flatten" and not target.fills_here:
+                await self.flatten_first(url, secret)
             ask = None if target.is_paper else asker(url, secret, contracts)
             await self.conduct(dialer(url, secret), ask, signals=True)
             nursery.cancel_scope.cancel()
@@ -128,8 +157,10 @@ class LiveRun:
     async def conduct(self, dial: Dial, ask: AskPositions | None = None, *, signals: bool = False) -> None:
         """Dial and trade until something ends it, and find out what is left."""
         plan = self.plan
+        trader = plan.trader()
+        recorder = plan.recorder(trader, self.clock.now())
         session = self.session = Session(
-            plan.trader(),
+            trader,
             dial,
             self.clock,
             on_stop=plan.on_stop,
@@ -137,19 +168,48 @@ class LiveRun:
             observer=self,
             paper=plan.paper(),
             ask_positions=ask,
+            recorder=recorder,
+            halted=self._halted,
         )
         self.left = tuple(Left(account, None) for account in plan.target.accounts)
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope:
                 if signals:
                     nursery.start_soon(self._hear_signals, session, scope)
-                self.outcome = await session.run()
+                try:
+                    self.outcome = await session.run()
+                finally:
+                    if recorder is not None:
+                        recorder.commit(self.clock.now())
                 self.left = self.outcome.left or self.left
             nursery.cancel_scope.cancel()
         self.ended = self.clock.now()
         self.monitor.rest()
         self.update(session, self.ended)
         self.how = self._how(session)
+
+    def _halted(self) -> str:
+        halt = self._halt_file
+        return f"there is a HALT file, {halt.path}" if halt.is_set() else ""
+
+    async def flatten_first(self, url: str, token: Any) -> None:
+        """Close what the accounts hold in the instruments of this run. Raises NotFlat when it is not known to be.
+
+        It goes over REST before the socket is dialled, as ``xtalgo flatten`` does, so nothing of it is this run's.
+        """
+        plan = self.plan
+        names: dict[str, None] = {}
+        for _, strategy in plan.strategies:
+            for parameter in instrument_parameters(type(strategy)):
+                value = getattr(strategy, parameter)
+                names |= dict.fromkeys((value,) if isinstance(value, str) else value or ())
+        async with OperatorClient(url, token) as client:
+            operator = Operator(client, plan.settings.contracts)
+            for account in plan.target.accounts:
+                for name in names:
+                    await conduct_flatten(
+                        operator, FlattenRequest(account=account, instrument=name), self.display, self.clock
+                    )
 
     async def _hear_signals(self, session: Session, scope: trio.CancelScope) -> None:
         with trio.open_signal_receiver(*_signals()) as received:

@@ -47,6 +47,10 @@ class Request:
     duration: float | None
     json: bool
     fills: str | None
+    journal: str | None = None
+    no_journal: bool = False
+    resume: str | None = None
+    accept_changes: bool = False
 
     @property
     def given(self) -> list[str]:
@@ -59,6 +63,10 @@ class Request:
             "--live": self.live,
             "--for": self.duration is not None,
             "--ideal": self.ideal,
+            "--journal": self.journal is not None,
+            "--no-journal": self.no_journal,
+            "--resume": self.resume is not None,
+            "--accept-changes": self.accept_changes,
         }
         flags = [SETTINGS[name].flag for name, value in self.flags.items() if value is not None]
         return [name for name, is_given in switches.items() if is_given] + flags
@@ -71,7 +79,22 @@ def refuse(request: Request, what: str, why: str, options: Sequence[str]) -> Non
             raise ConfigError(f"{what} and {option} don't go together: {why}")
 
 
-LIVE_ONLY = ("--demo", "--paper", "--live", "--url", "--token-file", "--for", "--on-stop", "--seed")
+LIVE_ONLY = (
+    "--demo",
+    "--paper",
+    "--live",
+    "--url",
+    "--token-file",
+    "--for",
+    "--on-stop",
+    "--seed",
+    "--start-behavior",
+    "--external",
+    "--journal",
+    "--no-journal",
+    "--resume",
+    "--accept-changes",
+)
 """Options of live runs."""
 
 

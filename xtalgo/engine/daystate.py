@@ -20,7 +20,10 @@ from xtalgo.model.types import MINUTE_NS, Ns
 __all__ = ["RESET", "DayState", "Lock", "Track"]
 
 RESET: Final[Ns] = 10 * MINUTE_NS
-"""So long after a session's open, and in the break before it, realized P&L that is zero again is a fresh day's."""
+"""So long after a session's open, and in the break before it, realized P&L that is zero again is a fresh day's.
+
+When NinjaTrader starts it anew is not documented; at other times its net liquidation must show that nothing was lost.
+"""
 
 
 @define
@@ -145,7 +148,7 @@ class DayState:
             total = realized + unrealized
             if track is None:
                 track = Track.starting(0.0)  # the venue's figures are those of the day
-            elif not realized and self.realized and event.ts < session_at(event.ts).open + RESET:
+            elif not realized and self.realized and self._starts_anew(event.ts, self.realized, liquid):
                 shift += self.realized
             track.see(total + shift)
         if liquid is not None:
@@ -160,6 +163,13 @@ class DayState:
             realized=self.realized if realized is None else realized,
             net_liquidation=worth,
         )
+
+    def _starts_anew(self, now: Ns, realized: float, liquid: float | None) -> bool:
+        """Whether ``realized`` went to zero by the venue's clock: around a session's open, or the account kept it."""
+        if now < session_at(now).open + RESET:
+            return True
+        worth = self.net_liquidation
+        return worth is not None and liquid is not None and abs(liquid - worth.level) < abs(realized) / 2
 
 
 def _finite(value: float | None) -> float | None:

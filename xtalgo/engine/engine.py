@@ -313,7 +313,8 @@ class Engine(Office):
                 self._call(self._tell, order)
 
     def _tell(self, order: Order) -> None:
-        self.seats[order.owner].strategy.on_order(order)
+        if self._started:  # what is found of an earlier life before that, on_start sees
+            self.seats[order.owner].strategy.on_order(order)
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         """Call one of the authors' functions."""
@@ -337,6 +338,7 @@ class Engine(Office):
         self.faults.append((seat.name, told))
         self._decide("quarantine", seat.name)
         self._dismiss(seat)
+        seat.is_paused = False
         seat.gate.restrict(TradingState.REDUCING, "the strategy raised and is in quarantine")
         for desk in seat.desks.values():
             desk.cancel_entries()
@@ -456,7 +458,8 @@ class Engine(Office):
         if self.guards is not None:
             self.guards.filled(desk)
         self._moved(order, tell=False)
-        self.seats[order.owner].strategy.on_fill(event)
+        if self._started:
+            self.seats[order.owner].strategy.on_fill(event)
         self._tell(order)
 
     def _on_pnl(self, event: AccountPnl) -> None:
@@ -477,6 +480,8 @@ class Engine(Office):
             else:
                 self.liaison.link_down(event.reason)
             self.replan()
+            if self.guards is not None:
+                self.guards.link_moved()
         if self._started:
             for seat in self.seats.values():
                 self._call(seat.strategy.on_link, event)
@@ -519,8 +524,8 @@ class Engine(Office):
                 self._adjusted(owner, account, instrument, given, ticks)
                 self._dirty[id(desk)] = desk
             seat = self.seats[owner]
-            if taken and seat.gate.state is TradingState.ACTIVE:
-                seat.gate.restrict(TradingState.REDUCING, f"others' hands moved {instrument} in {account}")
+            if taken:
+                seat.pause(f"others' hands moved {instrument} in {account}")
             if self._started:
                 self._call(seat.strategy.on_external, told)
 

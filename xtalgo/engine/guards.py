@@ -17,31 +17,21 @@ from functools import partial
 from typing import Final, Protocol
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, field
 
 from xtalgo.engine.daystate import DayState, Lock, Track
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.orders import Order
-from xtalgo.engine.risk import Denial, DenyReason, RiskLimits
+from xtalgo.engine.risk import Breach, Denial, DenyReason, RiskLimits
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.events import AccountPnl, Quote
 from xtalgo.model.sessions import session_at
 from xtalgo.model.types import SECOND_NS, Ns, OrderStatus, Role
 
-__all__ = ["Breach", "GuardHost", "Guards"]
+__all__ = ["GuardHost", "Guards"]
 
 _PROTECTS: Final = (OrderStatus.WORKING, OrderStatus.PARTIAL)
-
-
-@frozen
-class Breach:
-    """A guard closed something; ``text`` is for people."""
-
-    ts: Ns
-    account: str
-    reason: DenyReason
-    text: str
 
 
 class GuardHost(Protocol):
@@ -101,8 +91,7 @@ class Guards:
     def begin(self) -> None:
         """The run starts: take up the trading day where it was left, and carry out what is overdue."""
         now, limits = self._host.now, self.limits
-        session = session_at(now)
-        self._arm(session.open if session.open > now else self._next_open(), self._turn_day)
+        self._arm(self._next_open(), self._turn_day)
         if limits.flatten_by is not None:
             self._arm(limits.flatten_by.next(now), self._flatten)
         if limits.trading_hours is not None:
@@ -186,9 +175,9 @@ class Guards:
         state = self._days.get(event.account)
         if state is None:
             self._told[event.account] = event
-            return
-        self._days[event.account] = state.with_told(event)
-        self._judge(event.account)
+        else:
+            self._days[event.account] = state.with_told(event)
+            self._judge(event.account)
 
     def note_peak(self, account: str, value: float) -> None:
         """The venue's own record of the day's highest P&L, in dollars (GetWatermarks); after ``begin``."""
@@ -234,11 +223,10 @@ class Guards:
 
     def _drawdown(self, state: DayState) -> float:
         if self.limits.drawdown_basis == "eod":  # realized P&L starts anew each day: its ends of days say nothing
-            ends = [track for track in (state.own, state.net_liquidation) if track is not None]
-            return max(track.drawdown("eod") for track in ends)
+            return max(track.drawdown("eod") for track in (state.own, state.net_liquidation) if track is not None)
         venues = [track for track in (state.pnl, state.net_liquidation) if track is not None]
         falls = [track.drawdown("intraday", state.told_peak) for track in venues]
-        return max(state.own.drawdown("intraday", None if venues else state.told_peak), *falls)
+        return max(*falls, state.own.drawdown("intraday", None if venues else state.told_peak), -math.inf)
 
     def _lock(self, account: str, reason: DenyReason, text: str) -> None:
         now = self._host.now
@@ -316,6 +304,14 @@ class Guards:
         due = self._host.now + round(self.limits.naked_after * SECOND_NS)
         timer = self._naked[id(desk)] = Timer(due, "", partial(self._naked_for_long, desk), is_engines=True)
         self._host.timers.add(timer)
+
+    def link_moved(self) -> None:
+        """The venue came or went: what works there is to be seen anew, so the time counts from here."""
+        for timer in self._naked.values():
+            timer.cancel()
+        self._naked.clear()
+        for desk in self._host.every_desk():
+            self.look(desk)
 
     def _naked_for_long(self, desk: Desk) -> None:
         del self._naked[id(desk)]

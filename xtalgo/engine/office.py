@@ -13,11 +13,11 @@ from xtalgo.engine.amendments import Amendments
 from xtalgo.engine.brackets import Exits
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
-from xtalgo.engine.guards import Breach, Guards
+from xtalgo.engine.guards import Guards
 from xtalgo.engine.ledger import Ledger
 from xtalgo.engine.liaison import Liaison
 from xtalgo.engine.orders import Blotter, Order
-from xtalgo.engine.risk import Denial, RiskGate
+from xtalgo.engine.risk import Breach, Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command
 from xtalgo.model.events import Quote

@@ -3,7 +3,7 @@
 Somebody may trade the same account by hand, or another program may. A difference between what the venue holds and what
 our books hold is believed only after two rounds of lists with equal ends and nothing of ours under way between them
 (R5), and then it is theirs: it is kept as an offset, and where it took contracts from our books, the books shrink with
-it (R11). What was there when the run began is an offset, too, unless it is adopted: then it is a strategy's from the start.
+it (R11). What was there when the run began is an offset, too; adopted, it is a strategy's from the start.
 """
 
 from __future__ import annotations

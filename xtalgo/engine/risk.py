@@ -183,6 +183,16 @@ class Denial:
 
 
 @frozen
+class Breach:
+    """A guard closed something; ``text`` is for people."""
+
+    ts: Ns
+    account: str
+    reason: DenyReason
+    text: str
+
+
+@frozen
 class Exposure:
     """What the gate must know of the position an order would change, in contracts.
 

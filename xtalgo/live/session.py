@@ -26,7 +26,7 @@ from xtalgo.live.wires import Dial
 from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Quote
 from xtalgo.model.reports import PositionReport
-from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
 
 __all__ = ["Left", "Observer", "Outcome", "Session", "StopMode"]
 
@@ -111,6 +111,8 @@ class Session:
     paper: PaperVenue | None = None
     recorder: Recorder | None = None
     ask_positions: Callable[[str], Awaitable[Sequence[PositionReport]]] | None = None
+    halted: Callable[[], str] = str
+    """Why somebody halts the run from outside, empty while nobody does; asked once a second."""
     is_stepped: bool = field(init=False, default=False)
     """Whether the server keeps the time, and redials for the trader."""
     link: Link = field(init=False)
@@ -128,6 +130,8 @@ class Session:
     _failing_since: int = field(init=False, default=0)
     """How many attempts there had been when the last connection ended."""
     _told_reason: str = field(init=False, default="")
+    _told_foreign: Ns = field(init=False, default=-NEVER)
+    _halt: str = field(init=False, default="")
     _looked: bool = field(init=False, default=False)
     """Whether the venue answered the last look at what is left."""
 
@@ -262,12 +266,42 @@ class Session:
             else:
                 self._look_at_clock(now)
             self._tell_attempts(now)
+            self._look_for_halt(now)
+            self._tell_foreign(now)
             if self.recorder is not None:
                 self.recorder.commit(now)
             self.observer.update(self, now)
             # A run that never began must end, too.
             if now - (began if self.started is None else self.started) >= self._span:
                 self._stop_asked.set()
+
+    def _look_for_halt(self, now: Ns) -> None:
+        """Somebody may halt the run from outside, and let it go on."""
+        why = self.halted()
+        if why == self._halt:
+            return
+        self._halt = why
+        text = f"{why}: entries are cancelled and denied; positions keep their exits" if why else "no longer halted"
+        self.trader.tell(now, f"HALT: {text}")
+        self.trader.halt(why, now)
+        self._carry(now)
+
+    def _tell_foreign(self, now: Ns) -> None:
+        """Entries that wait until the account agrees are worth a line now and then."""
+        engine = self.trader.engine
+        if engine is None or engine.liaison is None or engine.liaison.keeps_external or not self.trader.is_running:
+            return
+        traded = {name for seat in engine.seats.values() for name in seat.instruments}
+        found = [
+            f"{account} {offset:+d} {name}"
+            for (account, name), offset in engine.liaison.others.offsets.items()
+            if name in traded
+        ]
+        if not found:
+            self._told_foreign = -NEVER
+        elif now >= self._told_foreign + MINUTE_NS:
+            self._told_foreign = now
+            self.trader.tell(now, f"no entries while the account holds what is not this run's: {', '.join(found)}")
 
     def _tell_attempts(self, now: Ns) -> None:
         """An attempt to connect came to nothing: the link tells of connections alone."""
@@ -296,6 +330,7 @@ class Session:
 
         The first signal stops in an orderly way, the second at once.
         """
+        self._look_for_halt(self.clock.now())
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._run_link)
