@@ -77,7 +77,10 @@ class Desk:
     # --- what it has ---------------------------------------------------------------------------------------------
 
     def exposure(self, without: Order | None = None) -> Exposure:
-        """The position and everything open on each side but engine-owned exits, ``without`` and unjudged drafts."""
+        """The position and everything open on each side, ``without`` one order and unjudged drafts.
+
+        Engine-owned exits count beside an order that rests; a market order waits until they have made room for it.
+        """
         buys = sells = 0
         for order in self.orders:
             if order is not without and order.is_open and not self.is_unjudged(order):
@@ -87,7 +90,10 @@ class Desk:
                     buys += size
                 else:
                     sells += size
-        return Exposure(self.book.position, buys, sells)
+        exits = 0
+        if without is not None and without.type is not OrderType.MARKET and self.exits.pairs:
+            exits = min(abs(self.book.position), sum(pair.exposure for pair in self.exits.pairs))
+        return Exposure(self.book.position, buys, sells, exits)
 
     def under_way(self) -> int:
         """Signed contracts of open market orders; a resting order may never fill and is not counted."""

@@ -9,58 +9,43 @@ feeds it events in order, paces its commands, and calls ``handle(Tick(due))`` wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import Any, cast
 
-import msgspec
 from attrs import fields, frozen
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame, culprit
 from xtalgo.engine.daystate import DayState
+from xtalgo.engine.dealings import SAID, Dealings
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES, Feeds
 from xtalgo.engine.guards import Guards
 from xtalgo.engine.ledger import PositionView
-from xtalgo.engine.liaison import Liaison, Said
 from xtalgo.engine.losses import DailyLoss
-from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
-from xtalgo.engine.others import Adjustment, OthersHands
-from xtalgo.engine.polling import PollPlanner
-from xtalgo.engine.reconcile import Evidence
 from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
 from xtalgo.engine.strategy import Strategy, instrument_parameters
-from xtalgo.engine.timers import Timer
-from xtalgo.model.commands import CancelOrder, Command, PlaceOrder, Query
+from xtalgo.model.commands import Command
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
-    Answered,
     Appeared,
     CancelRefused,
     Changed,
     ChangeRefused,
-    Doubtful,
     Event,
-    ExecutionsSeen,
     External,
     Fill,
     LinkDown,
     LinkUp,
-    NotSent,
-    OrdersSeen,
     OrderUpdate,
-    PositionsSeen,
     Quote,
-    Refused,
     Released,
     Silent,
     Stale,
-    Unanswered,
 )
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Ns, Trigger
@@ -79,7 +64,7 @@ class Snapshot:
     anomalies: tuple[Anomaly, ...]
 
 
-class Engine(Office):
+class Engine(Dealings):
     """Holds the strategies, their books and their orders; pure, and driven from outside.
 
     ``pin`` turns any spelling of an instrument into the one canonical name it stands for here (ConfigError when
@@ -140,7 +125,7 @@ class Engine(Office):
             Silent: self._on_silent,
             External: self._on_external,
             Appeared: self._on_appeared,
-            **dict.fromkeys(_SAID, self._on_said),
+            **dict.fromkeys(SAID, self._on_said),
         }
 
     def _seat_name(self, name: str) -> str:
@@ -361,217 +346,6 @@ class Engine(Office):
                     self.blotter.step(order, Trigger.DROP, self.now, reason="its callback raised")
             desk.orders = [order for order in desk.orders if order.is_open]
 
-    # --- events --------------------------------------------------------------------------------------------------
-
-    def _known(self, event: OrderUpdate | Changed | ChangeRefused | CancelRefused | Fill) -> Order | None:
-        order = self.blotter.orders.get(event.order_id)
-        if order is None:
-            self.blotter.anomalies.append(
-                Anomaly(self.now, event.order_id, f"{type(event).__name__} of no order of ours")
-            )
-        return order
-
-    def _moved(self, order: Order, *, tell: bool = True) -> None:
-        """An order's status may have moved: let its amendments, its desk and its strategy know."""
-        if self.amendments.wishes:
-            self.amendments.progressed(order)
-        desk = self._desks[order.owner, order.account, order.instrument]
-        desk.updated(order)
-        self._dirty[id(desk)] = desk
-        if tell:
-            self._tell(order)
-
-    def _on_released(self, event: Released) -> None:
-        command = event.command
-        if self.liaison is not None:
-            self.liaison.released(command, self.now)
-        if isinstance(command, Query):
-            self.replan()
-        elif isinstance(command, PlaceOrder):
-            self.blotter.step(self.blotter.orders[command.order_id], Trigger.SEND, self.now)
-        else:
-            self.amendments.released(command)
-
-    def _on_stale(self, event: Stale) -> None:
-        if isinstance(event.command, PlaceOrder):
-            order = self.blotter.orders[event.command.order_id]
-            self.blotter.step(order, Trigger.STALE, self.now, reason="waited too long for a token; not sent")
-            self._decide("stale", order.id)
-            if self.liaison is not None:  # refused for the rate limit, and too old by the time it could go again
-                self.liaison.evidence.forget(order.id)
-            self._moved(order)
-
-    def _on_update(self, event: OrderUpdate) -> None:
-        order = self.blotter.orders.get(event.order_id) or self._known(event)
-        if order is None:
-            return
-        if event.trigger is Trigger.ACCEPT:
-            before = order.status
-            if self.blotter.step(order, Trigger.ACCEPT, self.now) and order.status is not before:
-                if self.amendments.wishes:
-                    self.amendments.progressed(order)
-                if self.guards is not None and order.is_exit:
-                    self.guards.look(self._desk_of(order))
-                self._tell(order)
-        elif self.blotter.step(order, event.trigger, self.now, reason=event.reason):
-            self._moved(order)
-
-    def _on_changed(self, event: Changed) -> None:
-        order = self._known(event)
-        if order is not None:
-            self.amendments.changed(order, event)
-            self._moved(order)
-
-    def _on_change_refused(self, event: ChangeRefused) -> None:
-        order = self._known(event)
-        if order is not None:
-            self.amendments.change_refused(order)
-            self.blotter.remark(order, f"change refused: {event.reason}")
-            again = partial(self._change_again, order)
-            self.timers.add(Timer(self.now + CANCEL_AGAIN, "", again, is_engines=True))
-            self._moved(order)
-
-    def _on_cancel_refused(self, event: CancelRefused) -> None:
-        order = self._known(event)
-        if order is not None:
-            self.amendments.cancel_refused(order)
-            self.timers.add(Timer(self.now + CANCEL_AGAIN, "", partial(self._cancel_again, order), is_engines=True))
-
-    def _change_again(self, order: Order) -> None:
-        self.amendments.may_change_again(order)
-        self.touch(self._desk_of(order))
-
-    def _cancel_again(self, order: Order) -> None:
-        self.amendments.may_cancel_again(order)
-        self.touch(self._desk_of(order))
-
-    def _on_fill(self, event: Fill) -> None:
-        order = self.blotter.orders.get(event.order_id) or self._known(event)
-        if order is None or not self.blotter.book(order, event):
-            return
-        desk = self._desks[order.owner, order.account, order.instrument]
-        before = desk.book.position
-        desk.book.trade(event.side * event.quantity, desk.contract.to_ticks(event.price), event.fee)
-        desk.filled(order, event, before)
-        if self._watches_loss:
-            self._losses.check(self.seats[order.owner], order.account)
-        if self.guards is not None:
-            self.guards.filled(desk)
-        self._moved(order, tell=False)
-        if self._started:
-            self.seats[order.owner].strategy.on_fill(event)
-        self._tell(order)
-
-    def _on_pnl(self, event: AccountPnl) -> None:
-        if self.liaison is not None and self.liaison.on_pnl(event):
-            self.replan()
-        if self.guards is not None:
-            self.guards.told(event)
-        if not self._started:
-            return
-        for seat in self.seats.values():
-            if event.account in seat.accounts:
-                self._call(seat.strategy.on_pnl, event)
-
-    def _on_link(self, event: LinkUp | LinkDown) -> None:
-        if self.liaison is not None:
-            if isinstance(event, LinkUp):
-                self.liaison.link_up(self.now)
-            else:
-                self.liaison.link_down(event.reason)
-            self.replan()
-            if self.guards is not None:
-                self.guards.link_moved()
-        if self._started:
-            for seat in self.seats.values():
-                self._call(seat.strategy.on_link, event)
-
-    def _on_said(self, event: Said) -> None:
-        if self.liaison is None:
-            raise TypeError(f"{type(event).__name__} came to an engine that asks nothing")
-        for finding in self.liaison.take(event):
-            self._handlers[type(finding)](finding)
-        self.heard()
-
-    def _make_liaison(self, accounts: tuple[str, ...]) -> Liaison:
-        evidence = Evidence(self.blotter, self.feeds.contracts)
-        planner = PollPlanner(evidence, accounts)
-        others = OthersHands(
-            evidence,
-            planner,
-            self.ledger.account_position,
-            lambda account: {name: None for where, name in self._desk_places() if where == account},
-        )
-        evidence.agrees = lambda order, mark: others.agreed.get((order.account, order.instrument), 0) > mark
-        return Liaison(evidence, planner, accounts, others)
-
-    def _desk_places(self) -> set[tuple[str, str]]:
-        return {(account, instrument) for _, account, instrument in self._desks}
-
-    def _on_external(self, event: External) -> None:
-        """Others' hands: our books give up what was taken from them, oldest desk first, and entries pause."""
-        assert self.liaison is not None
-        taken = left = self.liaison.others.took(event.account, event.instrument, event.difference)
-        told = msgspec.structs.replace(event, taken=taken)
-        self._decide("external", event.account, event.instrument, event.difference, taken)
-        for (owner, account, instrument), desk in self._desks.items():
-            if (account, instrument) != (event.account, event.instrument):
-                continue
-            if left * desk.book.position < 0:
-                given = min(abs(left), abs(desk.book.position)) * (1 if left > 0 else -1)
-                left -= given
-                ticks = desk.give_up(given)
-                self._adjusted(owner, account, instrument, given, ticks)
-                self._dirty[id(desk)] = desk
-            seat = self.seats[owner]
-            if taken:
-                seat.pause(f"others' hands moved {instrument} in {account}")
-            if self._started:
-                self._call(seat.strategy.on_external, told)
-
-    def _adopt(self) -> None:
-        """What the venue holds beyond our books becomes that of the first strategy that trades it, if it shall."""
-        if self.liaison is None or not self.liaison.others.adopts:
-            return
-        others = self.liaison.others
-        for (account, instrument), quantity in list(others.offsets.items()):
-            seat = next((seat for seat in self._seated if instrument in seat.instruments), None)
-            if seat is None:
-                continue
-            price = others.prices.get((account, instrument))
-            if price is None:
-                raise ConfigError(
-                    f"{account} holds {quantity:+d} {instrument}, and the venue does not tell at what average price: "
-                    "it can't be adopted. Close it, or start with another --start-behavior"
-                )
-            desk = seat.desk(instrument, account)
-            ticks = desk.contract.to_ticks(price)
-            desk.book.trade(quantity, ticks)
-            others.adopted(account, instrument)
-            self._adjusted(seat.name, account, instrument, quantity, ticks)
-            self._decide("adopt", seat.name, account, instrument, quantity, price)
-        self.barred = self.liaison.bars
-
-    def _adjusted(self, owner: str, account: str, instrument: str, change: int, ticks: int) -> None:
-        assert self.liaison is not None
-        made = Adjustment(owner, account, instrument, change, ticks, len(self.blotter.fills))
-        self.liaison.others.adjustments.append(made)
-
-    def _on_appeared(self, event: Appeared) -> None:
-        """A tombstone that lives (R3): it is ours, it is cancelled, its fills are booked, and entries halt."""
-        order = self.blotter.orders[event.order_id]
-        if self.now < self._buried.get(order.id, 0):
-            return
-        self._buried[order.id] = self.now + CANCEL_AGAIN
-        self.blotter.anomalies.append(Anomaly(self.now, order.id, "believed absent, and shown by the venue after all"))
-        self._emit(CancelOrder(order.id, order.account))
-        seat = self.seats[order.owner]
-        if seat.gate.state is TradingState.ACTIVE:
-            seat.gate.restrict(TradingState.REDUCING, f"order {order.id} was believed absent and appeared")
-
-    def _on_silent(self, event: Silent) -> None:
-        self.silence(event.reason)
-
     # --- seating -----------------------------------------------------------------------------------------------
 
     def _seat(self, seat: Seat) -> None:
@@ -607,17 +381,3 @@ class Engine(Office):
 
 
 _NOTHING: list[Command] = []
-
-_SAID: tuple[type[Said], ...] = (
-    Answered,
-    Refused,
-    NotSent,
-    Doubtful,
-    OrdersSeen,
-    ExecutionsSeen,
-    PositionsSeen,
-    Unanswered,
-)
-
-CANCEL_AGAIN: Ns = 5_000_000_000
-"""After a refused cancel, evidence of how the order ended is given this long before the desk looks again."""

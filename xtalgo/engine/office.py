@@ -156,14 +156,17 @@ class Office:
         self, desk: Desk, order: Order, quantity: int | None, limit_price: float | None, stop_price: float | None
     ) -> Denial | None:
         """Ask the risk gate whether an open order may be changed to this; a refusal is told, and nothing is changed."""
-        if desk.gate.is_open or order.is_exit or order.is_done:
+        grows = quantity is not None and quantity > order.quantity
+        if order.is_exit or order.is_done or (desk.gate.is_open and not (self.barred and grows)):
             return None
         prices, quote = (limit_price, stop_price), desk.series.quote
         if quantity is None or quantity <= order.quantity:
             denial = desk.gate.check_prices(desk.contract, prices, quote)
         else:
             change = order.side * (quantity - order.filled)
-            denial = None if self.guards is None else self.guards.denies(desk, change, order)
+            denial = self._barrier(desk, change, order) if self.barred else None
+            if denial is None and self.guards is not None:
+                denial = self.guards.denies(desk, change, order)
             denial = denial or desk.gate.check(
                 self.now, desk.account, desk.contract, change, prices, desk.exposure(order), None, quote
             )

@@ -57,7 +57,7 @@ class DenyReason(enum.StrEnum):
     REDUCING = "reducing"
     """The strategy is in state REDUCING."""
     HALTED = "halted"
-    """The strategy is in state HALTED."""
+    """The strategy is in state HALTED, or there is a HALT file."""
     CLOSING = "closing"
     """The strategy is closing this position; it may trade the instrument again once that is done."""
     LINK_DOWN = "link_down"
@@ -196,13 +196,15 @@ class Breach:
 class Exposure:
     """What the gate must know of the position an order would change, in contracts.
 
-    ``buys`` and ``sells`` are what is open on each side without the order itself; protective orders of the engine
-    are left out, since they never exceed what they protect.
+    ``buys`` and ``sells`` are what is open on each side without the order itself. Protective orders of the engine are
+    left out of them, since they never exceed what they protect; but an order that rests beside them, as a market order
+    never does, may fill as well as they: ``exits`` is what they would close then.
     """
 
     position: int
     buys: int
     sells: int
+    exits: int = 0
 
     def reduces(self, change: int) -> bool:
         """Whether a signed change only shrinks the position, even if everything open on its side fills first."""
@@ -213,8 +215,8 @@ class Exposure:
     def worst(self, change: int) -> int:
         """The largest position that could come of it."""
         if change > 0:
-            return self.position + self.buys + change
-        return -(self.position - self.sells + change)
+            return self.position + self.buys + change + (self.exits if self.position < 0 else 0)
+        return -(self.position - self.sells + change) + (self.exits if self.position > 0 else 0)
 
     def most(self, change: int = 0) -> int:
         """Most contracts, long or short, that are held on the way if all of it fills in the worst order."""
