@@ -13,7 +13,7 @@ from xtalgo.engine.ending import halt
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.others import Adjustment
 from xtalgo.engine.risk import TradingState
-from xtalgo.model.commands import Ask, CancelOrder, PlaceOrder
+from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, PlaceOrder
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import External, LinkUp
 from xtalgo.model.instruments import ContractBook
@@ -273,6 +273,18 @@ def test_the_end_of_a_halt_resumes_what_others_hands_paused_and_nothing_else(roo
     halt(room.engine, "a HALT file", room.now)
     halt(room.engine, "", room.now)
     assert room.enter().reason == "reducing: told so"
+
+
+def test_while_halted_an_order_that_is_out_may_shrink_and_move_but_not_grow(room: Room) -> None:
+    room.long(2)
+    out = room.placed(room.act(lambda s: s.sell(ES, 2, limit_price=4900.0)))
+    room.out += halt(room.engine, "a HALT file", room.now)
+    room.out.clear()
+    room.act(lambda s: s.change(out, quantity=5))
+    assert room.out == []
+    assert out.reason == "change denied: halted: a HALT file"
+    room.act(lambda s: s.change(out, quantity=1, limit_price=4890.0))
+    assert [(change.quantity, change.limit_price) for change in room.waiting(ChangeOrder)] == [(1, 4890.0)]
 
 
 def test_halt_before_the_start_denies_what_on_start_wants() -> None:

@@ -227,6 +227,7 @@ class Killed:
                 with read(self.path) as reader:
                     found = Estate.of(reader)
                 journal.add_header(header)
+                journal.commit()
                 run = f"k.{found.lives + 1}"
                 keeping = (Birth(len(reader.headers) + 1, run, dict(found.rows)), found)
         journal.close()

@@ -32,7 +32,7 @@ def lived(seed: int, folder: Path, kills: tuple[int, ...], faults: dict[str, Any
     assert killed.live() == [], (seed, kills, faults)
     verdict = verify(killed.path)
     assert verdict.difference is None, (seed, kills, faults)
-    assert verdict.lives == len(killed.struck) + 1
+    assert 1 <= verdict.lives <= len(killed.struck) + 1  # one that died before its first commit never was
     assert verdict.turns > 100
     return killed
 
