@@ -348,7 +348,8 @@ def test_a_token_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--live"], "--live is refused by this version"),
+        (["--live"], "--live trades real accounts and needs --max-contracts and --account-daily-loss set"),
+        (["--live", "--max-contracts", "1"], "needs --account-daily-loss set"),
         (["--demo", "--paper"], "--demo and --paper don't go together"),
         (["--demo", "--url", "wss://x"], "--demo and --url don't go together"),
         (["--demo", "--sort"], "a live run and --sort don't go together: that is for --replay"),

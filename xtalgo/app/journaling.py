@@ -23,6 +23,7 @@ from xtalgo.app.console import Row
 from xtalgo.app.loader import parameters_of
 from xtalgo.app.venues import Target
 from xtalgo.data.journal import Header, Journal, JournalFailed, StrategySource, read
+from xtalgo.engine.daystate import DayState
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.engine.strategy import Strategy
@@ -168,12 +169,15 @@ def facts_of(header: Header) -> Facts:
         ) from None
 
 
-def prepare(estate: Estate | None, *, keeps_external: bool, adopts: bool) -> Callable[[Engine], None]:
-    """What makes a fresh engine ready: what an earlier life left, and what is done about others' positions."""
+def prepare(
+    estate: Estate | None, *, keeps_external: bool, adopts: bool, days: Sequence[DayState] = ()
+) -> Callable[[Engine], None]:
+    """What makes a fresh engine ready: an earlier life's estate, the remembered days, and others' positions."""
 
     def give(engine: Engine) -> None:
         assert engine.liaison is not None
         engine.liaison.keeps_external, engine.liaison.others.adopts = keeps_external, adopts
+        engine.inherit_days(days, resumed=estate is not None)
         if estate is not None:
             estate.bequeath()(engine)
 
@@ -255,7 +259,7 @@ def resume(
         except JournalFailed as error:
             raise ConfigError(str(error)) from None
         run = f"{old.run}.{estate.lives + 1}"
-        yield Keeping(run, journal, Birth(len(heads) + 1, run, dict(estate.rows)), estate, changes)
+        yield Keeping(run, journal, Birth(len(heads) + 1, run, rows=dict(estate.rows)), estate, changes)
 
 
 def _hide(target: Target) -> Callable[[str], str]:

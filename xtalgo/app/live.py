@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 import trio
+from attrs import evolve
+from msgspec import structs
 
 from xtalgo.app import report
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain
+from xtalgo.app.days import days_of
 from xtalgo.app.journaling import Keeping, accounts_of, begin, estate_rows, resume
 from xtalgo.app.liverun import LiveRun, Plan
 from xtalgo.app.livetable import TableDisplay
@@ -24,6 +27,7 @@ from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
 from xtalgo.app.run import Request, fills_writer, refuse
 from xtalgo.app.summary import figures, show_figures
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, choose
+from xtalgo.engine.risk import RiskLimits
 from xtalgo.engine.strategy import Strategy
 from xtalgo.live.lock import SessionLock
 from xtalgo.live.session import StopMode
@@ -53,13 +57,25 @@ def run_live(request: Request, files: Sequence[str]) -> None:
         )
         target = choose(settings, os.environ, demo=request.demo, paper=request.paper)
         _check_target(request, target)
+        if request.live:
+            _check_guards(settings.replay.limits)
         strategies = load_strategies(files, request.names, request.parameters)
         inputs = [*(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
         write_fills = stack.enter_context(fills_writer(request.fills, inputs))
         if target.token is not None:
             stack.enter_context(SessionLock(target.token))
         keeping = stack.enter_context(_keeping(request, target, settings, strategies))
-        plan = Plan(target=target, settings=settings, strategies=strategies, duration=request.duration, keeping=keeping)
+        days = stack.enter_context(days_of(target, target.accounts, time.time_ns()))
+        keeping = evolve(keeping, birth=structs.replace(keeping.birth, days=days.inherited))
+        plan = Plan(
+            target=target,
+            settings=settings,
+            strategies=strategies,
+            duration=request.duration,
+            keeping=keeping,
+            days=days,
+            is_real=request.live,
+        )
         screen = Screen(sys.stderr if request.json else out)
         show_before(screen, plan)
         screen.flush()
@@ -80,11 +96,6 @@ def run_live(request: Request, files: Sequence[str]) -> None:
 
 def _check(request: Request) -> None:
     """Options that make no sense together, or here."""
-    if request.live:
-        raise ConfigError(
-            "--live is refused by this version: trading an account that is no simulator needs guards that come with a "
-            "later one. Trade a simulator, or use --paper or --demo"
-        )
     refuse(request, "a live run", "that is for --replay", ("--sort", "--as-live"))
     refuse(request, "a live run", "fills are seen when they are seen; that is for --replay", ("--report-latency",))
     if request.demo:
@@ -114,6 +125,15 @@ def _check_target(request: Request, target: Target) -> None:
         raise ConfigError(f"--resume needs the venue that the run traded at: set {TOKEN_VARIABLE}, and --url if it was")
     if target.kind is not Kind.DEMO:
         refuse(request, target.name, "a seed is for the demo's market", ("--seed",))
+
+
+def _check_guards(limits: RiskLimits) -> None:
+    """Real money wants limits of the whole account. Any account that is not known to be a simulator counts as real."""
+    missing = [] if limits.max_contracts is not None else ["--max-contracts"]
+    if limits.account_daily_loss is None:
+        missing.append("--account-daily-loss")
+    if missing:
+        raise ConfigError(f"--live trades real accounts and needs {' and '.join(missing)} set")
 
 
 def _keeping(

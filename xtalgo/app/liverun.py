@@ -13,6 +13,7 @@ import trio
 from attrs import define, field, frozen
 
 from xtalgo.app.config import Settings
+from xtalgo.app.days import Days
 from xtalgo.app.exits import NoConnection, NotFlat
 from xtalgo.app.flatten import FlattenRequest
 from xtalgo.app.flatten import conduct as conduct_flatten
@@ -54,6 +55,10 @@ class Plan:
     """Seconds from the strategies' start; a connection has as long to come about."""
     keeping: Keeping = field(factory=Keeping.nowhere)
     """Where it is written down, and what earlier lives of the run left."""
+    is_real: bool = False
+    """Whether accounts that are not known to be simulators may be traded."""
+    days: Days = field(factory=Days)
+    """What is remembered of its accounts' trading days."""
 
     @property
     def on_stop(self) -> StopMode:
@@ -69,10 +74,12 @@ class Plan:
             accounts=self.target.accounts,
             limits=self.settings.replay.limits,
             run=self.keeping.run,
+            real_allowed=self.is_real,
             prepare=prepare(
                 self.keeping.estate,
                 keeps_external=live.external == "keep",
                 adopts=live.start_behavior == "adopt",
+                days=self.keeping.birth.days,
             ),
         )
 
@@ -123,6 +130,8 @@ class LiveRun:
 
     def update(self, session: Session, now: Ns) -> None:
         """The observer of the session."""
+        if session.trader.engine is not None and (text := self.plan.days.save(session.trader.engine, now)):
+            session.trader.tell(now, text)
         if self.fault is None:
             try:
                 self.monitor.update(session, now)
@@ -179,6 +188,8 @@ class LiveRun:
                 try:
                     self.outcome = await session.run()
                 finally:
+                    if session.trader.engine is not None:
+                        self.plan.days.save(session.trader.engine, self.clock.now(), at_once=True)
                     if recorder is not None:
                         recorder.commit(self.clock.now())
                 self.left = self.outcome.left or self.left

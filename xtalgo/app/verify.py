@@ -286,7 +286,7 @@ def _life(reader: JournalReader, header: Header, number: int, birth: Birth, now:
         accounts=header.accounts,
         limits=facts.limits,
         run=birth.run or header.run,
-        prepare=prepare(estate, keeps_external=facts.keeps_external, adopts=facts.adopts),
+        prepare=prepare(estate, keeps_external=facts.keeps_external, adopts=facts.adopts, days=birth.days),
     )
     recorder = Recorder(compared, trader)
     if estate is None:

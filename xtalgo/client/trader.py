@@ -205,6 +205,8 @@ class Trader(Traffic):
                 self._send(commands, now)
         if len(engine.faults) > self._faults:
             self._quarantined(now)
+        if len(engine.breaches) > self._breaches:
+            self._breached(now)
         return acted or len(series) > len(self.streams.instruments)
 
     def _pnl(self, message: PnlUpdate, now: Ns) -> None:

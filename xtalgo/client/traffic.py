@@ -124,6 +124,7 @@ class Traffic(ABC):
     _told: dict[str, int] = field(factory=dict)
     _executions_at: dict[str, Ns] = field(factory=dict)
     _faults: int = 0
+    _breaches: int = 0
     _last: Ns = 0
     """The newest moment that was dealt with."""
 
@@ -168,9 +169,17 @@ class Traffic(ABC):
             self._send(commands, event.ts)
         if len(self.engine.faults) > self._faults:
             self._quarantined(event.ts)
+        if len(self.engine.breaches) > self._breaches:
+            self._breached(event.ts)
         liaison = self.engine.liaison
         if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
             self._begin(event.ts)
+
+    def _breached(self, now: Ns) -> None:
+        assert self.engine is not None
+        for breach in self.engine.breaches[self._breaches :]:
+            self.tell(now, f"GUARD, {breach.account}: {breach.text}")
+        self._breaches = len(self.engine.breaches)
 
     def _quarantined(self, now: Ns) -> None:
         """Strategies raised: the others go on; with none left the run ends."""

@@ -18,6 +18,7 @@ from attrs import define, field
 from xtalgo.client.trader import Notice, Trader
 from xtalgo.data.journal import JournalFailed, encode_event
 from xtalgo.engine.brackets import Plan
+from xtalgo.engine.daystate import DayState
 from xtalgo.engine.orders import Order
 from xtalgo.engine.others import Adjustment
 from xtalgo.engine.pacing import Lane, slot_of
@@ -47,6 +48,8 @@ class Birth(msgspec.Struct, frozen=True):
     """The row of ``runs`` that describes it."""
     run: str = ""
     """What its order ids begin with."""
+    days: tuple[DayState, ...] = ()
+    """What was remembered of the accounts' trading days."""
     rows: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     """What of the journal it inherited: rows and last key by table; nothing for the first life."""
 
