@@ -41,17 +41,17 @@ MARK_EVERY: Final[Ns] = 10 * SECOND_NS
 """How often an account's P&L is kept."""
 
 
-class Birth(msgspec.Struct, frozen=True):
+class Birth(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a life of a run begins with: the text of its ``start`` input."""
 
     head: int = 1
     """The row of ``runs`` that describes it."""
     run: str = ""
     """What its order ids begin with."""
-    days: tuple[DayState, ...] = ()
-    """What was remembered of the accounts' trading days."""
     rows: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     """What of the journal it inherited: rows and last key by table; nothing for the first life."""
+    days: tuple[DayState, ...] = ()
+    """What was remembered of the accounts' trading days."""
 
 
 class Keeper(Protocol):
