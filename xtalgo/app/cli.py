@@ -353,7 +353,7 @@ def run(
     `xtalgo run strategies/momo.py --demo --for 60 -p fast=5 -p slow=20`
     """
     arguments = dict(locals())  # before anything else is: the arguments alone
-    from xtalgo.app.run import Request
+    from xtalgo.app.request import Request
     from xtalgo.app.run import run as play
 
     play(

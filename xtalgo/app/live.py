@@ -19,12 +19,13 @@ from xtalgo.app import report
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain
 from xtalgo.app.days import days_of
+from xtalgo.app.fillsfile import fills_writer
 from xtalgo.app.journaling import Keeping, accounts_of, begin, estate_rows, resume
 from xtalgo.app.liverun import LiveRun, Plan
 from xtalgo.app.livetable import TableDisplay
 from xtalgo.app.loader import load_strategies
 from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
-from xtalgo.app.run import Request, fills_writer, refuse
+from xtalgo.app.request import Request, refuse
 from xtalgo.app.summary import figures, show_figures
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, choose
 from xtalgo.engine.risk import RiskLimits

@@ -2,81 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
-
 from xtalgo.app import report
-from xtalgo.app.config import SETTINGS, Settings, load_settings
+from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Screen, progress
+from xtalgo.app.fillsfile import fills_writer
 from xtalgo.app.loader import is_strategy_file, load_strategies
+from xtalgo.app.request import Request, refuse
 from xtalgo.engine.blame import blame
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.model.errors import ConfigError
-from xtalgo.model.events import Fill
 from xtalgo.sim.replay import replay
 from xtalgo.sim.result import Result
 
-__all__ = ["Request", "fills_writer", "refuse", "run"]
-
-
-@frozen(kw_only=True)
-class Request:
-    """What ``xtalgo run`` was asked for."""
-
-    files: Sequence[str]
-    replay: Sequence[str]
-    names: Sequence[str]
-    parameters: Sequence[str]
-    accounts: Sequence[str]
-    flags: Mapping[str, str | bool | None]
-    ideal: bool
-    config: str | None
-    sort: bool
-    as_live: bool
-    demo: bool
-    paper: bool
-    live: bool
-    duration: float | None
-    json: bool
-    fills: str | None
-    journal: str | None = None
-    no_journal: bool = False
-    resume: str | None = None
-    accept_changes: bool = False
-
-    @property
-    def given(self) -> list[str]:
-        """Which of the options that suit only some kinds of runs were given, as they are written."""
-        switches = {
-            "--sort": self.sort,
-            "--as-live": self.as_live,
-            "--demo": self.demo,
-            "--paper": self.paper,
-            "--live": self.live,
-            "--for": self.duration is not None,
-            "--ideal": self.ideal,
-            "--journal": self.journal is not None,
-            "--no-journal": self.no_journal,
-            "--resume": self.resume is not None,
-            "--accept-changes": self.accept_changes,
-        }
-        flags = [SETTINGS[name].flag for name, value in self.flags.items() if value is not None]
-        return [name for name, is_given in switches.items() if is_given] + flags
-
-
-def refuse(request: Request, what: str, why: str, options: Sequence[str]) -> None:
-    """ConfigError when one of some options was given, which makes no sense with ``what``."""
-    for option in options:
-        if option in request.given:
-            raise ConfigError(f"{what} and {option} don't go together: {why}")
+__all__ = ["run"]
 
 
 LIVE_ONLY = (
@@ -201,53 +147,3 @@ def _play(played: report.Played) -> tuple[Result, float]:
 
 def _tell_all(tell: Callable[[int, int], None], total: int, done: int) -> None:
     tell(done, total)
-
-
-@contextmanager
-def fills_writer(name: str | None, inputs: Sequence[Path]) -> Iterator[Callable[[Sequence[Fill]], None]]:
-    """Writes the fills to a file that is opened before the run, so that nothing is found out too late.
-
-    An older file stays as it is until the new one is complete. Without a name nothing is written.
-    """
-    if name is None:
-        yield lambda _: None
-        return
-    path = Path(name)
-    if any(_same(path, other) for other in inputs):
-        raise ConfigError(f"--fills {name}: that file is an input of this run")
-    if path.is_dir():
-        raise ConfigError(f"--fills {name}: a folder; name a file")
-    # A device or a pipe is written to, a file is replaced.
-    plain = path.is_file() or not path.exists()
-    target = Path(os.path.realpath(path)) if plain else path
-    written = target.with_name(f".{target.name}.{os.getpid()}.tmp") if plain else target
-
-    def write(fills: Sequence[Fill]) -> None:
-        with _writing(name), file:
-            report.write_fills(file, fills)
-        if plain:
-            with _writing(name):
-                os.replace(written, target)
-
-    with _writing(name):
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        file = written.open("w", encoding="utf-8", newline="")
-    try:
-        yield write
-    finally:
-        file.close()
-        if plain:
-            written.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"--fills {name}: cannot be written: {error.strerror or error}") from None
-
-
-def _same(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
