@@ -18,7 +18,7 @@ from xtalgo import Instrument, Order, Quote, QuoteTable, ReplaySettings, Strateg
 from xtalgo.client.aslive import LEAD, Rehearsal, make_trader
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import OrderStatus
+from xtalgo.model.types import OrderStatus, OrderType
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import TableFeed
 from xtalgo.sim.fills import FillModel, Latency
@@ -313,6 +313,13 @@ def live(seed: int) -> Life:
     server.faults = server.venue.mishaps.faults = Faults.from_table(kept)
     calm = START + (busy + QUIET) * SECOND - SECOND // 2  # between two quotes
     world.run(calm)
+    for _ in range(QUIET // 6):  # a large order fills by and by where little is quoted, and there is no calm before
+        if trader.engine is None or not any(
+            order.is_open and order.type is OrderType.MARKET for order in trader.engine.blotter.orders.values()
+        ):
+            break
+        calm += 3 * SECOND
+        world.run(calm)
     _judge(life, world)
     if trader.engine is not None and life.ending:
         trader.stop(life.ending, calm)
