@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import msgspec
 import pytest
+import trio
 from app.liveruns import DEMO, SERVER, Life, conduct, life
 
 from xtalgo import OrderStatus
@@ -56,3 +57,25 @@ async def test_a_demo_leaves_nothing(autojump_clock) -> None:
 def test_two_runs_cannot_both_know_the_day() -> None:
     with days_of(SERVER, ("Sim101",), 0), pytest.raises(ConfigError), days_of(SERVER, ("Sim101",), 0):
         pass
+
+
+async def test_a_close_that_does_not_come_through_is_escalated(autojump_clock) -> None:
+    """The guard closes, and the venue goes silent on it: five seconds later a person is told what is still held."""
+    one = life(target=SERVER, account_daily_loss="1", duration=30, faults={"lose_request": 0.0})
+    told: list[str] = []
+
+    def storm(breach: object) -> None:
+        one.world.storm({"lose_request": 1.0})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conduct, one)
+        while one.run.session is None or one.run.session.trader.engine is None:  # noqa: ASYNC110 - of the run itself
+            await trio.sleep(0.01)
+        one.engine.on_breach = storm
+        while len(one.engine.breaches) < 2:  # noqa: ASYNC110 - of the run itself
+            await trio.sleep(0.5)
+        told = [breach.text for breach in one.engine.breaches]
+        nursery.cancel_scope.cancel()
+    assert "NOT flat 5 s after" in told[1]
+    assert "xtalgo flatten --account Sim101" in told[1]
+    assert one.engine.breaches[1].ts - one.engine.breaches[0].ts == 5_000_000_000

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from xtalgo.engine.amendments import Amendments
 from xtalgo.engine.brackets import Exits
@@ -21,12 +21,16 @@ from xtalgo.engine.risk import Breach, Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
 from xtalgo.model.commands import CancelOrder, ChangeOrder, Command
 from xtalgo.model.events import Quote
-from xtalgo.model.types import NEVER, Ns, Trigger
+from xtalgo.model.types import NEVER, SECOND_NS, Ns, Trigger
 
 __all__ = ["Decision", "Office"]
 
 Decision: TypeAlias = tuple[int | float | str | None, ...]
 """When, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``), and the facts."""
+
+
+ESCALATE: Final[Ns] = 5 * SECOND_NS
+"""A guard's close that has not come through after this long is told as such."""
 
 
 class Office:
@@ -243,6 +247,25 @@ class Office:
         self.breaches.append(breach)
         if self.on_breach is not None:
             self.on_breach(breach)
+        if self.liaison is not None:
+            check = partial(self._escalate, breach)
+            self.timers.add(Timer(self.now + ESCALATE, "", check, is_engines=True))
+
+    def _escalate(self, breach: Breach) -> None:
+        """A guard closed something a while ago: if its account is not flat by now, a person has to know."""
+        held = {
+            desk.contract.name: desk.book.position
+            for (_, account, _), desk in self._desks.items()
+            if account == breach.account and desk.book.position
+        }
+        if held:
+            left = ", ".join(f"{name} {quantity:+d}" for name, quantity in held.items())
+            text = (
+                f"NOT flat {ESCALATE // SECOND_NS} s after: {breach.text}; {left} are still held. Look at NinjaTrader, "
+            )
+            self.breaches.append(
+                Breach(self.now, breach.account, breach.reason, f"{text}or: xtalgo flatten --account {breach.account}")
+            )
 
     # --- a venue that has to be asked ----------------------------------------------------------------------------
 
