@@ -16,7 +16,8 @@ from tables import START
 
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import Host
-from xtalgo.live.server import Address, is_loopback, serve
+from xtalgo.live.loopback import is_loopback
+from xtalgo.live.server import Address, serve
 from xtalgo.live.wires import HandshakeRefused, WireClosed, dialer
 from xtalgo.model.errors import ConfigError
 from xtalgo.sim.outputs import Send

@@ -21,7 +21,8 @@ from xtalgo.engine.series import QuoteTable
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import Host, ServerHost
 from xtalgo.live.lockstep import LockstepHost
-from xtalgo.live.server import Address, is_loopback, serve
+from xtalgo.live.loopback import is_loopback
+from xtalgo.live.server import Address, serve
 from xtalgo.live.tokens import Token
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Quote

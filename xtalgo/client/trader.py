@@ -203,10 +203,7 @@ class Trader(Traffic):
             if commands:
                 acted = True
                 self._send(commands, now)
-        if len(engine.faults) > self._faults:
-            self._quarantined(now)
-        if len(engine.breaches) > self._breaches:
-            self._breached(now)
+        self._heed(engine, now)
         return acted or len(series) > len(self.streams.instruments)
 
     def _pnl(self, message: PnlUpdate, now: Ns) -> None:

@@ -167,13 +167,17 @@ class Traffic(ABC):
             return
         if commands:
             self._send(commands, event.ts)
-        if len(self.engine.faults) > self._faults:
-            self._quarantined(event.ts)
-        if len(self.engine.breaches) > self._breaches:
-            self._breached(event.ts)
+        self._heed(self.engine, event.ts)
         liaison = self.engine.liaison
         if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
             self._begin(event.ts)
+
+    def _heed(self, engine: Engine, now: Ns) -> None:
+        """See whether strategies were quarantined or guards breached in a turn."""
+        if len(engine.faults) > self._faults:
+            self._quarantined(now)
+        if len(engine.breaches) > self._breaches:
+            self._breached(now)
 
     def _breached(self, now: Ns) -> None:
         assert self.engine is not None

@@ -104,6 +104,15 @@ class Desk:
         return total
 
     @property
+    def mark(self) -> int | None:
+        """The price in ticks at which its position could be closed; None without a position or a quote."""
+        quote, position = self.series.quote, self.book.position
+        if quote is None or not position:
+            return None
+        low, high = sorted((quote.bid, quote.ask))
+        return self.contract.to_ticks(low if position > 0 else high)
+
+    @property
     def is_quiet(self) -> bool:
         """Whether it has no position, nothing open and nothing standing."""
         return not (self.book.position or self.orders or self.exits.pairs or self.closing or self.goal is not None)

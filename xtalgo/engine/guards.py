@@ -191,7 +191,7 @@ class Guards:
         total, is_complete = 0.0, True
         for desk in self._host.every_desk():
             if desk.account == account:
-                mark = None if at_cost else _mark(desk)
+                mark = None if at_cost else desk.mark
                 total += desk.book.net(mark)
                 is_complete = is_complete and (mark is not None or not desk.book.position)
         return total, is_complete
@@ -361,15 +361,6 @@ class Guards:
             if desk is not without and desk.account == account and (most := desk.exposure().most()):
                 held[desk.contract.name] = held.get(desk.contract.name, 0) + most
         return held
-
-
-def _mark(desk: Desk) -> int | None:
-    """The price in ticks at which a position could be closed; None without a position or a quote."""
-    quote, position = desk.series.quote, desk.book.position
-    if quote is None or not position:
-        return None
-    low, high = sorted((quote.bid, quote.ask))
-    return desk.contract.to_ticks(low if position > 0 else high)
 
 
 def _aged(desk: Desk, now: Ns, limit: float) -> str:

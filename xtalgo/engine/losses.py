@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from attrs import define
 
-from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
 from xtalgo.engine.seat import Seat
 from xtalgo.engine.timers import Timer, Timers
@@ -61,12 +60,4 @@ class DailyLoss:
 
 def _net(seat: Seat, account: str) -> float:
     """Net P&L of a strategy in an account, in dollars."""
-    return sum(desk.book.net(_mark(desk)) for (held_in, _), desk in seat.desks.items() if held_in == account)
-
-
-def _mark(desk: Desk) -> int | None:
-    quote, position = desk.series.quote, desk.book.position
-    if quote is None or not position:
-        return None
-    low, high = sorted((quote.bid, quote.ask))
-    return desk.contract.to_ticks(low if position > 0 else high)
+    return sum(desk.book.net(desk.mark) for (held_in, _), desk in seat.desks.items() if held_in == account)

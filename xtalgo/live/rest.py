@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
+from xtalgo.live.loopback import is_loopback
 from xtalgo.live.tokens import Token
 from xtalgo.model.errors import (
     AuthError,
@@ -180,18 +180,9 @@ def _base(url: str) -> str:
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"the URL of {host} has a user or password in it: the token goes into XTRADE_TOKEN")
-    if scheme == "http" and not _is_loopback(host):
+    if scheme == "http" and not is_loopback(host):
         raise ConfigError(
             f"{parts.scheme}://{host} would send the token unencrypted over the network: use https:// or wss://"
         )
     where = f"[{host}]" if ":" in host else host
     return f"{scheme}://{where}" if port is None else f"{scheme}://{where}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,7 +8,6 @@ shutdown that doesn't wait for a client that reads no more.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -34,7 +33,7 @@ from xtalgo.model.errors import ConfigError
 from xtalgo.sim.gateway import PREFIX
 from xtalgo.sim.outputs import Rejection
 
-__all__ = ["Address", "application", "is_loopback", "serve"]
+__all__ = ["Address", "application", "serve"]
 
 _STREAM: Final[ContextVar[trio.SocketStream | None]] = ContextVar("stream", default=None)
 """The stream under the connection that a task of hypercorn's works for."""
@@ -64,16 +63,6 @@ class Address:
     def rest(self) -> str:
         """URL under which the REST routes are."""
         return f"http://{self._where}{PREFIX.rstrip('/')}"
-
-
-def is_loopback(bind: str) -> bool:
-    """Whether only this machine can reach that address."""
-    if bind == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bind).is_loopback
-    except ValueError:
-        return False
 
 
 # --- the application -----------------------------------------------------------------------------------------------

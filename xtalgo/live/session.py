@@ -1,4 +1,4 @@
-"""A live run: the nursery in which the link, the trader, the clock and the signals meet.
+"""A live run: the nursery in which the link, the trader and the clock meet.
 
 The session carries: frames from the link into the trader, frames from the trader to the link, time into both. It
 decides nothing about orders. Everything happens in one thread, and the trader is only ever touched by plain calls, so
@@ -8,7 +8,6 @@ there is no moment at which it is half way through something.
 from __future__ import annotations
 
 import enum
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -325,11 +324,8 @@ class Session:
         """Ask the run to end in an orderly way."""
         self._stop_asked.set()
 
-    async def run(self, *, signals: bool = False) -> Outcome:
-        """Run until a signal, ``duration``, an error or the link ends it; say how it ended and what is left.
-
-        The first signal stops in an orderly way, the second at once.
-        """
+    async def run(self) -> Outcome:
+        """Run until ``stop``, ``duration``, an error or the link ends it; say how it ended and what is left."""
         self._look_for_halt(self.clock.now())
         with self._scope:
             async with trio.open_nursery() as nursery:
@@ -337,8 +333,6 @@ class Session:
                 nursery.start_soon(self._timers)
                 nursery.start_soon(self._watch_clock)
                 nursery.start_soon(self._end_in_order)
-                if signals:
-                    nursery.start_soon(self._hear_signals)
         left = await self._what_is_left()
         return Outcome(self._ending, self._error or self.trader.error, self.on_stop, left, self.started is not None)
 
@@ -347,17 +341,6 @@ class Session:
         if ending.kind is not EndKind.CLOSED:
             self._ending = ending
         self._scope.cancel()
-
-    async def _hear_signals(self) -> None:
-        wanted = [signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGTERM)]  # the first is Windows' Ctrl-Break
-        with trio.open_signal_receiver(*wanted) as received:
-            async for _ in received:
-                if self._stop_asked.is_set():
-                    self.trader.tell(self.clock.now(), "stopping at once")
-                    self._scope.cancel()
-                    return
-                self.trader.tell(self.clock.now(), f"stopping ({self.on_stop}); once more to stop at once")
-                self._stop_asked.set()
 
     async def _end_in_order(self) -> None:
         await self._stop_asked.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import urllib.parse
@@ -11,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
+from xtalgo.live.loopback import is_loopback
 from xtalgo.live.sockets import (
     CLOSE_WITHIN,
     DIAL_WITHIN,
@@ -102,7 +102,7 @@ def _parse(url: str) -> tuple[str, int, str, bool]:
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"the WebSocket URL of {host} has a user or password in it: the token goes into XTRADE_TOKEN")
     secure = parts.scheme == "wss"
-    if not secure and not _is_loopback(host):
+    if not secure and not is_loopback(host):
         raise ConfigError(
             f"ws://{host} would send the token unencrypted over the network: use wss://, ws:// is for this machine only"
         )
@@ -110,15 +110,6 @@ def _parse(url: str) -> tuple[str, int, str, bool]:
     if parts.query:
         target += "?" + parts.query
     return host, port or (443 if secure else 80), urllib.parse.quote(target, safe=_IN_TARGET), secure
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _connect(host: str, port: int, where: str, context: ssl.SSLContext | None) -> trio.abc.Stream:
