@@ -11,8 +11,8 @@ from client.talk import Scripted, Talk, execution, position, row
 from tables import ES, SECOND, START
 
 from xtalgo import ConfigError, OrderStatus, Strategy, StrategyError
+from xtalgo.client.caller import SHOWN
 from xtalgo.client.trader import OFFLINE_PROBE
-from xtalgo.client.traffic import SHOWN
 from xtalgo.model.events import Quote
 
 OFFLINE = "The NinjaTrader add-on is not connected"

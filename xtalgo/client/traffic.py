@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, field
 from msgspec import structs
 
-from xtalgo.client.calls import Calls, End, Settled
+from xtalgo.client.caller import Caller
+from xtalgo.client.calls import End, Settled
 from xtalgo.client.setup import Setup
-from xtalgo.client.streams import Silence, Subscriptions
 from xtalgo.client.translate import call_for, is_told_apart, seen
 from xtalgo.engine.engine import Engine
-from xtalgo.engine.pacing import Entry, Lane, PacingQueue, Slot, slot_of
+from xtalgo.engine.pacing import Entry, Lane, Slot, slot_of
 from xtalgo.model.commands import EVERY_ACCOUNT, Ask, Command, Mutation, PlaceOrder, Query, Withdraw
-from xtalgo.model.errors import ConfigError, StrategyError
+from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import (
     AccountPnl,
     Answered,
@@ -26,110 +26,56 @@ from xtalgo.model.events import (
     Quote,
     Refused,
     Released,
+    Stale,
     Unanswered,
 )
+from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import NEVER, SECOND_NS, Ns
 from xtalgo.protocol.orders import Call
 from xtalgo.protocol.outcomes import Cause
 
-__all__ = ["FAR", "SHOWN", "Frame", "Health", "Item", "Notice", "Traffic"]
+__all__ = ["FAR", "Item", "Traffic"]
 
 FAR: Final[Ns] = 240 * SECOND_NS
 """After this long without executions the next list goes as far back as it can; the venue's default is 320 s."""
-
-SHOWN: Final = 20
-"""How many notices of one kind are told one by one."""
-
-
-@frozen
-class Frame:
-    """A text frame to write, in order. ``key`` names its call; past ``deadline`` it must not be begun any more."""
-
-    text: str
-    key: str | None = None
-    deadline: Ns | None = None
-    api: str | None = None
-    command: Mutation | None = None
-    """What it changes at the venue, if anything."""
-
-
-@frozen
-class Notice:
-    """Something people should see."""
-
-    ts: Ns
-    text: str
-    is_warning: bool = False
-
-
-@define
-class Health:
-    """What was counted, for people."""
-
-    frames: int = 0
-    quotes: int = 0
-    unknown: int = 0
-    faults: int = 0
-    drops: int = 0
-    silences: int = 0
-    refusals: int = 0
-    doubts: int = 0
-
 
 Item: TypeAlias = Mutation | Query | Call
 """What waits for its token: a command, a question, or a call of the conversation before the run."""
 
 
 @define(eq=False)
-class Traffic(ABC):
-    """What a client sends and hears back; ``Trader`` adds what comes in by itself.
+class Traffic(Caller[Item]):
+    """What a client with an engine sends and hears back; ``Trader`` adds what comes in by itself.
 
     ``make_engine`` gets the accounts and ``pin`` once the venue has named them.
     """
 
     setup: Setup
     make_engine: Callable[[Sequence[str], Callable[[str], str]], Engine]
-    queue: PacingQueue[Item] = field(factory=PacingQueue)
-    calls: Calls[Entry[Item]] = field(factory=Calls)
-    streams: Subscriptions = field(factory=Subscriptions)
-    silence: Silence = field(factory=Silence)
-    health: Health = field(factory=Health)
     engine: Engine | None = None
-    out: list[Frame] = field(factory=list)
-    """Frames to write; whoever drives takes them out."""
-    notices: list[Notice] = field(factory=list)
-    redial: str = ""
-    """Why the connection should be dialled anew, if it should; whoever drives clears it."""
     error: Exception | None = None
     """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
     pnl: dict[str, AccountPnl] = field(factory=dict)
     """The newest P&L of each account, as the venue told it."""
-    is_up: bool = False
     is_offline: bool = False
     """Whether NinjaTrader or the add-on is away, over a link that is up."""
     is_running: bool = False
     """Whether ``on_start`` has run."""
     is_stopping: bool = False
-    tape: Callable[[str, Ns, str | bytes], None] | None = None
-    """Records each input as it comes: the same inputs make the same trader again."""
     on_turn: Callable[[Event], None] | None = None
     """Sees each event before the engine does."""
     before_quotes: Callable[[Sequence[Quote], Ns], None] | None = None
     """Sees quotes before the engine does: a venue on paper matches them first."""
-    due: Ns = NEVER
-    """When something happens without a frame."""
     _probe: Ns = NEVER
     _probes: int = 0
-    _names: dict[str, str | None] = field(factory=dict)
-    _told: dict[str, int] = field(factory=dict)
     _executions_at: dict[str, Ns] = field(factory=dict)
     _faults: int = 0
     _breaches: int = 0
-    _last: Ns = 0
-    """The newest moment that was dealt with."""
 
-    def __attrs_post_init__(self) -> None:
-        self.queue.hold(0)
+    @property
+    def contracts(self) -> ContractBook:
+        """What instruments are called."""
+        return self.setup.contracts
 
     # --- what the whole client adds ------------------------------------------------------------------------------
 
@@ -210,12 +156,14 @@ class Traffic(ABC):
         if self.queue.waiting:
             self._release(now)
 
-    def _release(self, now: Ns) -> None:
-        while (entry := self.queue.pop(now)) is not None:
-            self._call(entry, now)
-            if not isinstance(entry.item, Call):
-                # Released is handled in the same breath, so that nothing that left can be withdrawn.
-                self._turn(Released(now, entry.item, now - entry.queued))
+    def _left(self, entry: Entry[Item], now: Ns) -> None:
+        if not isinstance(entry.item, Call):
+            # Released is handled in the same breath, so that nothing that left can be withdrawn.
+            self._turn(Released(now, entry.item, now - entry.queued))
+
+    def _expired(self, item: Item, now: Ns) -> None:
+        if isinstance(item, Mutation):
+            self._turn(Stale(now, item))
 
     def _call(self, entry: Entry[Item], now: Ns) -> None:
         item = entry.item
@@ -225,9 +173,9 @@ class Traffic(ABC):
             venue_id = None if item.order_id is None else self._venue_id(item.order_id)
             far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
             api, args = call_for(item, venue_id, far=far)
-        key, text = self.calls.begin(api, args, entry, now)
         deadline = entry.deadline if isinstance(item, PlaceOrder) else None
-        self.out.append(Frame(text, key, deadline, api, None if isinstance(item, Call | Query) else item))
+        command = None if isinstance(item, Call | Query) else item
+        self._write(api, args, entry, now, deadline=deadline, command=command)
 
     def _venue_id(self, order_id: str) -> str | None:
         liaison = None if self.engine is None else self.engine.liaison
@@ -249,16 +197,8 @@ class Traffic(ABC):
 
     # --- ends of calls -------------------------------------------------------------------------------------------
 
-    def _ended(self, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool = True) -> None:
-        entry = settled.item
-        if settled.cause is Cause.RATE_LIMIT and settled.end is End.NOT_DONE:
-            self.health.refusals += 1
-            self.queue.refused(entry, now)
-            self._give_up_cancelled(entry, now)
-            return
-        if settled.cause is not Cause.TIMEOUT and asks_again:
-            self.queue.answered(now, entry)
-        item = entry.item
+    def _finished(self, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool) -> None:
+        item = settled.item.item
         if isinstance(item, Call):
             self._setup_ended(item, settled, now, asks_again=asks_again)
         elif isinstance(item, Query):
@@ -272,8 +212,8 @@ class Traffic(ABC):
             self.queue.resume(now)
             self._reachable(now)
 
-    def _give_up_cancelled(self, entry: Entry[Item], now: Ns) -> None:
-        """An order that was not carried out, and is not wanted any more, does not go again."""
+    def _put_back(self, entry: Entry[Item], now: Ns) -> None:
+        # An order that was not carried out, and is not wanted any more, does not go again.
         item = entry.item
         if not isinstance(item, PlaceOrder) or self.engine is None or entry.key is None:
             return
@@ -312,27 +252,6 @@ class Traffic(ABC):
                 self.health.doubts += 1
                 self._notice(now, "doubt", f"{settled.spec.name} {command.order_id} is in doubt: {settled.text}")
                 self._turn(Doubtful(now, command, settled.text))
-
-    def name_of(self, told: str) -> str | None:
-        """The canonical name behind a name on the wire; None where it stands for nothing here."""
-        try:
-            name = self.setup.contracts.parse(told)
-        except ConfigError:
-            return None
-        return name.dated(name.year) if name.year is not None else told
-
-    # --- for people ----------------------------------------------------------------------------------------------
-
-    def tell(self, now: Ns, text: str) -> None:
-        """Let people see something."""
-        self.notices.append(Notice(now, text))
-
-    def _notice(self, now: Ns, kind: str, text: str, *, warning: bool = True) -> None:
-        count = self._told[kind] = self._told.get(kind, 0) + 1
-        if count < SHOWN:
-            self.notices.append(Notice(now, text, warning))
-        elif count == SHOWN:
-            self.notices.append(Notice(now, f"{text} (further ones of this kind are only counted)", warning))
 
 
 def _slot(command: Mutation | Query) -> Slot:
