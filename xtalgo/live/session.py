@@ -1,8 +1,6 @@
-"""A live run: the nursery in which the link, the trader and the clock meet.
+"""A live run: a driver whose client is a trader, with a journal, perhaps a venue on paper, and an end in order.
 
-The session carries: frames from the link into the trader, frames from the trader to the link, time into both. It
-decides nothing about orders. Everything happens in one thread, and the trader is only ever touched by plain calls, so
-there is no moment at which it is half way through something.
+It decides nothing about orders.
 """
 
 from __future__ import annotations
@@ -15,22 +13,18 @@ from typing import Any, Final, Protocol
 import trio
 from attrs import define, field, frozen
 
-from xtalgo.client.trader import Frame, Trader
-from xtalgo.live.clock import WallClock
-from xtalgo.live.link import Link, LinkState
+from xtalgo.client.caller import Frame
+from xtalgo.client.trader import Trader
+from xtalgo.live.driver import Driver
 from xtalgo.live.paper import FROM_THE_VENUE, PaperVenue
 from xtalgo.live.recorder import Recorder
-from xtalgo.live.redial import Ending, EndKind, Redial
-from xtalgo.live.wires import Dial
+from xtalgo.live.redial import Ending, EndKind
 from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Quote
 from xtalgo.model.reports import PositionReport
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
 
 __all__ = ["Left", "Observer", "Outcome", "Session", "StopMode"]
-
-ASLEEP: Final[Ns] = 5 * SECOND_NS
-"""The clock is looked at once a second; a gap longer than this between two looks means that the machine slept."""
 
 LAST_LOOK: Final = 6.0
 """Seconds for the venue to say, at the end, what is left."""
@@ -94,13 +88,9 @@ class _Blind:
 
 
 @define(eq=False)
-class Session:
+class Session(Driver[Trader]):
     """One run of one trader. ``ask_positions`` is another road to the venue, for when the link is gone."""
 
-    trader: Trader
-    dial: Dial
-    clock: WallClock = field(factory=WallClock)
-    redial: Redial = field(factory=Redial)
     on_stop: StopMode = StopMode.PROTECT
     duration: float | None = None
     """Seconds until the run stops by itself, counted from the strategies' start, or from its own if they never do."""
@@ -112,65 +102,35 @@ class Session:
     ask_positions: Callable[[str], Awaitable[Sequence[PositionReport]]] | None = None
     halted: Callable[[], str] = str
     """Why somebody halts the run from outside, empty while nobody does; asked once a second."""
-    is_stepped: bool = field(init=False, default=False)
-    """Whether the server keeps the time, and redials for the trader."""
-    link: Link = field(init=False)
     started: Ns | None = field(init=False, default=None)
     """When the strategies started."""
+    _began: Ns = field(init=False, default=0)
     _scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
-    _wake: trio.Event = field(init=False, factory=trio.Event)
-    _planned: Ns = field(init=False, default=NEVER)
-    _seen: Ns | None = field(init=False, default=None)
     _ending: Ending | None = field(init=False, default=None)
     _stop_asked: trio.Event = field(init=False, factory=trio.Event)
     _progress: trio.Event = field(init=False, factory=trio.Event)
     _error: Exception | None = field(init=False, default=None)
-    _told_attempts: int = field(init=False, default=0)
-    _failing_since: int = field(init=False, default=0)
-    """How many attempts there had been when the last connection ended."""
-    _told_reason: str = field(init=False, default="")
     _told_foreign: Ns = field(init=False, default=-NEVER)
     _halt: str = field(init=False, default="")
     _looked: bool = field(init=False, default=False)
     """Whether the venue answered the last look at what is left."""
 
     def __attrs_post_init__(self) -> None:
-        self.link = Link(self.dial, self, self.clock, self.redial)
+        super().__attrs_post_init__()
         if self.paper is not None:
             self.trader.before_quotes = self._match_paper
 
-    # --- the link's news -----------------------------------------------------------------------------------------
+    @property
+    def trader(self) -> Trader:
+        """The client that is driven."""
+        return self.caller
 
     def link_up(self, now: Ns, generation: int) -> None:
         """A connection is open."""
         self._look_at_clock(now)
         if self.paper is not None:
             self.paper.link_up(now)
-        self.trader.link_up(now)
-        self._carry(now)
-
-    def frame(self, text: str | bytes, now: Ns, generation: int) -> None:
-        """A frame came."""
-        if self._seen is None or now - self._seen > ASLEEP:
-            self._look_at_clock(now)
-        self._seen = now
-        self.trader.frame(text, now)
-        self._carry(now)
-
-    def link_down(self, now: Ns, generation: int, reason: str, unsent: Sequence[str], wait: float | None) -> None:
-        """The connection is over."""
-        self._look_at_clock(now)
-        self._told_attempts = self._failing_since = self.link.attempts
-        self._told_reason = ""
-        after = "" if wait is None else f"; next attempt in {wait:.0f} s"
-        self.trader.link_down(now, reason, unsent)
-        self.trader.tell(now, f"link down: {reason}{after}")
-        self._carry(now)
-
-    def unsent(self, now: Ns, key: str, reason: str) -> None:
-        """A frame was not written."""
-        self.trader.unsent(now, key, reason)
-        self._carry(now)
+        super().link_up(now, generation)
 
     # --- carrying ------------------------------------------------------------------------------------------------
 
@@ -178,26 +138,18 @@ class Session:
         assert self.paper is not None
         self.paper.quotes(quotes, now)
 
-    def _carry(self, now: Ns) -> None:
-        """Hand on what the trader wants written, and see whether its plans have changed."""
+    def _written(self, now: Ns) -> None:
+        if self.paper is not None:
+            for text in self.paper.take(now):
+                self.trader.frame(text, now)
+
+    def _carried(self, now: Ns) -> None:
         trader = self.trader
-        while trader.out:
-            frames, trader.out = trader.out, []
-            for frame in frames:
-                self._write(frame, now)
-            if self.paper is not None:
-                for text in self.paper.take(now):
-                    trader.frame(text, now)
-        if trader.redial and not self.is_stepped:
-            reason, trader.redial = trader.redial, ""
-            self.link.redial_now(reason)
         if trader.is_running and self.started is None:
             self.started = now
         if trader.error is not None and self._error is None:
             self._error = trader.error
             self._stop_asked.set()
-        if self._due() < self._planned:
-            self._wake.set()
         if trader.is_stopping:
             self._progress.set()
         if self.recorder is not None:
@@ -212,67 +164,27 @@ class Session:
             return
         if self.paper is not None and frame.api is not None and frame.api not in FROM_THE_VENUE:
             self.paper.receive(frame.text, now)
-        elif not self.link.send(frame.text, key=frame.key, deadline=frame.deadline) and frame.key is not None:
-            self.trader.unsent(now, frame.key, "the link is down")
+        else:
+            super()._write(frame, now)
 
     def _due(self) -> Ns:
         return self.trader.due if self.paper is None else min(self.trader.due, self.paper.due)
 
     # --- time ----------------------------------------------------------------------------------------------------
 
-    def _look_at_clock(self, now: Ns) -> None:
-        """Notice that the machine slept: overdue timers run once, and nothing that was believed is believed still."""
-        seen, self._seen = self._seen, now
-        if seen is not None and now - seen > ASLEEP:
-            self._leap(now, now - seen)
-
-    def _leap(self, now: Ns, by: Ns) -> None:
-        self.trader.leap(now, by)
-        self.link.redial_now("the clock jumped")
-
-    async def _timers(self) -> None:
-        """Let happen what is due without a frame."""
-        while True:
-            self._planned, self._wake = self._due(), trio.Event()
-            if self._planned == NEVER:
-                await self._wake.wait()
-            else:
-                with trio.move_on_at(self.clock.trio_deadline(self._planned)):
-                    await self._wake.wait()
-            now = self.clock.now()
-            if self._due() <= now:
-                self._look_at_clock(now)
-                if self.paper is not None:
-                    for text in self.paper.take(now):
-                        self.trader.frame(text, now)
-                self.trader.advance(now)
-                self._carry(now)
-
     @property
     def _span(self) -> Ns:
         return NEVER if self.duration is None else round(self.duration * SECOND_NS)
 
-    async def _watch_clock(self) -> None:
-        began = self.clock.now()
-        while True:
-            await trio.sleep(1)
-            jump = self.clock.check()
-            now = self.clock.now()
-            if jump is not None and abs(jump.by) > 2 * SECOND_NS:
-                self._seen = now
-                self._leap(now, jump.by)
-                self._carry(now)
-            else:
-                self._look_at_clock(now)
-            self._tell_attempts(now)
-            self._look_for_halt(now)
-            self._tell_foreign(now)
-            if self.recorder is not None:
-                self.recorder.commit(now)
-            self.observer.update(self, now)
-            # A run that never began must end, too.
-            if now - (began if self.started is None else self.started) >= self._span:
-                self._stop_asked.set()
+    def _each_second(self, now: Ns) -> None:
+        self._look_for_halt(now)
+        self._tell_foreign(now)
+        if self.recorder is not None:
+            self.recorder.commit(now)
+        self.observer.update(self, now)
+        # A run that never began must end, too.
+        if now - (self._began if self.started is None else self.started) >= self._span:
+            self._stop_asked.set()
 
     def _look_for_halt(self, now: Ns) -> None:
         """Somebody may halt the run from outside, and let it go on."""
@@ -302,18 +214,6 @@ class Session:
             self._told_foreign = now
             self.trader.tell(now, f"no entries while the account holds what is not this run's: {', '.join(found)}")
 
-    def _tell_attempts(self, now: Ns) -> None:
-        """An attempt to connect came to nothing: the link tells of connections alone."""
-        link = self.link
-        if link.state is not LinkState.WAITING or link.attempts <= self._told_attempts or not link.last_reason:
-            return
-        failed = link.attempts - self._failing_since
-        self._told_attempts = link.attempts
-        # Each reason once, and then ever more rarely: an outage of a night is no news every thirty seconds.
-        if link.last_reason != self._told_reason or failed & (failed - 1) == 0:
-            self._told_reason = link.last_reason
-            self.trader.tell(now, f"no connection (attempt {failed}): {link.last_reason}")
-
     # --- the run ---------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
@@ -326,12 +226,13 @@ class Session:
 
     async def run(self) -> Outcome:
         """Run until ``stop``, ``duration``, an error or the link ends it; say how it ended and what is left."""
-        self._look_for_halt(self.clock.now())
+        self._began = self.clock.now()
+        self._look_for_halt(self._began)
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._run_link)
-                nursery.start_soon(self._timers)
-                nursery.start_soon(self._watch_clock)
+                nursery.start_soon(self.timers)
+                nursery.start_soon(self.watch_clock)
                 nursery.start_soon(self._end_in_order)
         left = await self._what_is_left()
         return Outcome(self._ending, self._error or self.trader.error, self.on_stop, left, self.started is not None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import trio
 from attrs import define, evolve, field
 
-from xtalgo.client.trader import Frame
+from xtalgo.client.caller import Frame
 from xtalgo.live.lockstep import LockstepClient, mark_of
 from xtalgo.live.session import Session
 from xtalgo.model.types import Ns
@@ -59,8 +59,10 @@ class SteppedSession(Session):
     def _look_at_clock(self, now: Ns) -> None:
         """Nobody sleeps in simulated time."""
 
-    async def _timers(self) -> None:
+    async def timers(self) -> None:
+        """What is due happens at the server's marks."""
         await trio.sleep_forever()
 
-    async def _watch_clock(self) -> None:
+    async def watch_clock(self) -> None:
+        """Simulated time doesn't jump."""
         await trio.sleep_forever()
