@@ -20,11 +20,11 @@ from app.support import BUYER, MOMO, ROOT, Xtalgo, write
 
 from xtalgo.app import exits
 from xtalgo.app.config import load_settings
-from xtalgo.app.exits import EXIT_CODES, NoConnection, NotFlat, code_of
+from xtalgo.app.exits import EXIT_CODES, NotFlat, code_of
 from xtalgo.app.summary import figures, left_text
 from xtalgo.app.venues import CROSSTRADE, Kind, asker, choose
 from xtalgo.live.wires import DialFailed, HandshakeRefused
-from xtalgo.model.errors import AuthError, ConfigError, SessionTakenOver, StrategyError
+from xtalgo.model.errors import AuthError, ConfigError, NoConnection, SessionTakenOver, StrategyError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.reports import PositionReport
 from xtalgo.model.types import OrderStatus

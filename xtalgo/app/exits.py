@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from xtalgo.model.errors import AuthError, SessionTakenOver, StrategyError, XtalgoError
+from xtalgo.model.errors import AuthError, NoConnection, SessionTakenOver, StrategyError, XtalgoError
 
-__all__ = ["EXIT_CODES", "NoConnection", "NotFlat", "NotSame", "code_of"]
+__all__ = ["EXIT_CODES", "NotFlat", "NotSame", "code_of"]
 
 OK: Final = 0
 INTERNAL: Final = 1
@@ -41,10 +41,6 @@ class NotFlat(XtalgoError):
 
 class NotSame(XtalgoError):
     """A run that was lived again did not come out the same."""
-
-
-class NoConnection(XtalgoError):
-    """A run could not reach its venue, or not any more."""
 
 
 _CODES: Final[tuple[tuple[type[XtalgoError], int], ...]] = (

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from xtalgo.app.config import Settings
 from xtalgo.app.days import Days
-from xtalgo.app.exits import NoConnection, NotFlat
+from xtalgo.app.exits import NotFlat
 from xtalgo.app.flatten import FlattenRequest
 from xtalgo.app.flatten import conduct as conduct_flatten
 from xtalgo.app.haltfile import HaltFile
@@ -29,13 +29,13 @@ from xtalgo.client.trader import Trader
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import ServerHost
+from xtalgo.live.leaves import leaf_of
 from xtalgo.live.paper import PaperVenue
 from xtalgo.live.recorder import Recorder
-from xtalgo.live.redial import Ending, EndKind
 from xtalgo.live.server import serve
 from xtalgo.live.session import Left, Outcome, Session, StopMode
 from xtalgo.live.wires import Dial, dialer
-from xtalgo.model.errors import AuthError, ConfigError, SessionTakenOver, StrategyError
+from xtalgo.model.errors import NoConnection, StrategyError
 from xtalgo.model.types import Ns
 from xtalgo.sim.feeds import SyntheticFeed
 from xtalgo.sim.fills import Latency
@@ -238,10 +238,7 @@ class LiveRun:
 
     def _one_of(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """The one error that a group is about."""
-        leaf: BaseException = group
-        while isinstance(leaf, BaseExceptionGroup):
-            worst = [one for one in leaf.exceptions if isinstance(one, KeyboardInterrupt)]
-            leaf = (worst or leaf.exceptions)[0]
+        leaf = leaf_of(group)
         self.how = f"at once, by an error: {type(leaf).__name__}; nothing was wound down"
         return leaf
 
@@ -275,7 +272,7 @@ class LiveRun:
         if engine is not None and engine.faults:
             raise engine.faults[0][1]  # quarantined; the other strategies went on
         if outcome.ending is not None:
-            raise _error_of(outcome.ending)
+            raise outcome.ending.error
         if self.plan.on_stop is StopMode.FLATTEN and outcome.began and not outcome.is_flat:
             told = "; ".join(f"{one.account}: {left_text(one)}" for one in self.left if not one.is_flat)
             raise NotFlat(f"--on-stop flatten: not known to be flat: {told}")
@@ -288,18 +285,6 @@ class LiveRun:
             raise self.fault
         if self.display.writer.broken is not None:
             raise BrokenPipeError
-
-
-def _error_of(ending: Ending) -> Exception:
-    match ending.kind:
-        case EndKind.TOKEN_REFUSED:
-            return AuthError(ending.text)
-        case EndKind.TAKEN_OVER:
-            return SessionTakenOver(ending.text)
-        case EndKind.WRONG_URL:
-            return ConfigError(ending.text)
-        case _:
-            return NoConnection(ending.text)
 
 
 def _signals() -> list[signal.Signals]:

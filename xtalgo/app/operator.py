@@ -21,12 +21,12 @@ from rich.text import Text
 
 from xtalgo.app.config import load_settings
 from xtalgo.app.console import Screen, complain
-from xtalgo.app.exits import NoConnection
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, choose
 from xtalgo.live.rest import RestClient
 from xtalgo.model.errors import (
     ConfigError,
     LocalProtocolError,
+    NoConnection,
     NotSent,
     OutcomeUnknown,
     RemoteProtocolError,

@@ -20,6 +20,7 @@ from xtalgo.client.aslive import LEAD, TAIL
 from xtalgo.engine.series import QuoteTable
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import Host, ServerHost
+from xtalgo.live.leaves import leaf_of
 from xtalgo.live.lockstep import LockstepHost
 from xtalgo.live.loopback import is_loopback
 from xtalgo.live.server import Address, serve
@@ -137,17 +138,7 @@ def run_server(request: ServeRequest) -> None:
     except KeyboardInterrupt:
         pass  # the signal came between two of our own looks; it ends us all the same
     except BaseExceptionGroup as group:
-        raise _first(group) from None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-# --- what is asked for ---------------------------------------------------------------------------------------------
+        raise leaf_of(group) from None
 
 
 def _plan(request: ServeRequest) -> _Plan:

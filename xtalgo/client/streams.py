@@ -9,7 +9,7 @@ from attrs import define, field
 
 from xtalgo.engine.pacing import TokenBucket, subscription_bucket
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
-from xtalgo.protocol.frames import StreamPnl, Subscribe
+from xtalgo.protocol.frames import StreamPnl, Subscribe, Unsubscribe
 from xtalgo.protocol.wire import encode_client
 
 __all__ = ["PATIENCE", "SILENCE", "Silence", "Subscriptions"]
@@ -28,6 +28,8 @@ class Subscriptions:
     bucket: TokenBucket = field(factory=subscription_bucket)
     instruments: list[str] = field(factory=list)
     pnl: bool = True
+    interval: int | None = None
+    """Milliseconds between P&L updates; None leaves it to the venue."""
     sent: int = 0
     _told: set[str] = field(factory=set)
     _waiting: deque[str] = field(factory=deque)
@@ -39,7 +41,7 @@ class Subscriptions:
         self._waiting.clear()
         self._subscribe()
         if self.pnl:
-            self._waiting.append(encode_client(StreamPnl(enabled=True)))
+            self._waiting.append(encode_client(StreamPnl(enabled=True, interval=self.interval)))
 
     def link_down(self) -> None:
         """Nothing can be said."""
@@ -52,6 +54,21 @@ class Subscriptions:
         self.instruments += fresh
         if fresh and self._up:
             self._subscribe()
+
+    def drop(self, instruments: list[str]) -> None:
+        """Ask for these no more."""
+        names = tuple(name for name in instruments if name in self.instruments)
+        self.instruments = [name for name in self.instruments if name not in names]
+        self._told.difference_update(names)
+        if names and self._up:
+            self._waiting.append(encode_client(Unsubscribe(instruments=names)))
+
+    def want_pnl(self, *, enabled: bool, interval: int | None = None) -> None:
+        """Ask for the P&L stream, or no more, from now on."""
+        if (enabled, interval) != (self.pnl, self.interval):
+            self.pnl, self.interval = enabled, interval
+            if self._up:
+                self._waiting.append(encode_client(StreamPnl(enabled=enabled, interval=interval)))
 
     def _subscribe(self) -> None:
         names = tuple(name for name in self.instruments if name not in self._told)
@@ -98,6 +115,10 @@ class Silence:
     def pause(self) -> None:
         """The link is down: there is nothing to wait for."""
         self.due = NEVER
+
+    def rest(self) -> None:
+        """Nothing is expected any more."""
+        self.since, self.due, self.is_stale, self._gap = None, NEVER, False, SILENCE
 
     def data(self, now: Ns) -> bool:
         """A quote came; whether it ended a silence."""

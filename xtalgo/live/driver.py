@@ -55,7 +55,7 @@ class Driver(Generic[C]):
         """A connection is open."""
         self._look_at_clock(now)
         self.caller.link_up(now)
-        self._carry(now)
+        self.carry(now)
 
     def frame(self, text: str | bytes, now: Ns, generation: int) -> None:
         """A frame came."""
@@ -63,7 +63,7 @@ class Driver(Generic[C]):
             self._look_at_clock(now)
         self._seen = now
         self.caller.frame(text, now)
-        self._carry(now)
+        self.carry(now)
 
     def link_down(self, now: Ns, generation: int, reason: str, unsent: Sequence[str], wait: float | None) -> None:
         """The connection is over."""
@@ -73,16 +73,16 @@ class Driver(Generic[C]):
         after = "" if wait is None else f"; next attempt in {wait:.0f} s"
         self.caller.link_down(now, reason, unsent)
         self.caller.tell(now, f"link down: {reason}{after}")
-        self._carry(now)
+        self.carry(now)
 
     def unsent(self, now: Ns, key: str, reason: str) -> None:
         """A frame was not written."""
         self.caller.unsent(now, key, reason)
-        self._carry(now)
+        self.carry(now)
 
     # --- carrying ------------------------------------------------------------------------------------------------
 
-    def _carry(self, now: Ns) -> None:
+    def carry(self, now: Ns) -> None:
         """Hand on what the client wants written, and see whether its plans have changed."""
         caller = self.caller
         while caller.out:
@@ -136,7 +136,7 @@ class Driver(Generic[C]):
                 self._look_at_clock(now)
                 self._written(now)
                 self.caller.advance(now)
-                self._carry(now)
+                self.carry(now)
 
     async def watch_clock(self) -> None:
         """Look once a second whether the clock jumped, and tell of attempts to connect; never returns."""
@@ -147,7 +147,7 @@ class Driver(Generic[C]):
             if jump is not None and abs(jump.by) > 2 * SECOND_NS:
                 self._seen = now
                 self._leap(now, jump.by)
-                self._carry(now)
+                self.carry(now)
             else:
                 self._look_at_clock(now)
             self._tell_attempts(now)

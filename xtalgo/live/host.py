@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import trio
 from attrs import define, field
 
+from xtalgo.live.leaves import leaf_of
 from xtalgo.model.types import NEVER, Ns
 from xtalgo.sim.outputs import Close, Drop, Output, Rejection, Response, Send
 from xtalgo.sim.server import SimServer
@@ -301,7 +302,7 @@ class ServerHost(Host):
                 task_status.started()
                 await self._keep_time()
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise leaf_of(group) from None
 
     async def _keep_time(self) -> None:
         now = self._clock.now()
@@ -334,11 +335,3 @@ class ServerHost(Host):
                     await session.room()
                 now = max(now, self._clock.now())
         self._behind = None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One error to stand for a group: where several tasks fail at once, one of them caused the others' end."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from xtalgo.model.errors import AuthError, ConfigError, NoConnection, SessionTakenOver, XtalgoError
 from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS, Ns
 
 __all__ = ["ABUSE_CODE", "FORGIVEN", "LONG_WAIT", "SHORT", "STEADY", "EndKind", "Ending", "Redial", "Wait"]
@@ -50,6 +51,19 @@ class Ending:
 
     kind: EndKind
     text: str
+
+    @property
+    def error(self) -> XtalgoError:
+        """The error that it is for whoever wanted the connection."""
+        match self.kind:
+            case EndKind.TOKEN_REFUSED:
+                return AuthError(self.text)
+            case EndKind.TAKEN_OVER:
+                return SessionTakenOver(self.text)
+            case EndKind.WRONG_URL:
+                return ConfigError(self.text)
+            case _:
+                return NoConnection(self.text)
 
 
 @frozen

@@ -195,7 +195,7 @@ class Session(Driver[Trader]):
         text = f"{why}: entries are cancelled and denied; positions keep their exits" if why else "no longer halted"
         self.trader.tell(now, f"HALT: {text}")
         self.trader.halt(why, now)
-        self._carry(now)
+        self.carry(now)
 
     def _tell_foreign(self, now: Ns) -> None:
         """Entries that wait until the account agrees are worth a line now and then."""
@@ -249,12 +249,12 @@ class Session(Driver[Trader]):
         mode = StopMode.PROTECT if isinstance(self._error, StrategyError) else self.on_stop
         now = self.clock.now()
         trader.stop(mode, now)
-        self._carry(now)
+        self.carry(now)
         with trio.move_on_after(self.drain * (3 if mode is StopMode.FLATTEN else 1)):
             await self._settled()
         now = self.clock.now()
         trader.look(now)
-        self._carry(now)
+        self.carry(now)
         with trio.move_on_after(LAST_LOOK):
             await self._settled()
             self._looked = True

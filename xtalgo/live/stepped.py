@@ -34,10 +34,10 @@ class SteppedSession(Session):
         mark = mark_of(text)
         if mark is None:
             self.trader.frame(text, self.stepper.now)
-            self._carry(self.stepper.now)
+            self.carry(self.stepper.now)
             return
         self.stepper.advance(mark)
-        self._carry(mark.now)
+        self.carry(mark.now)
         if mark.end:
             self.end()
         else:

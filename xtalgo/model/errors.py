@@ -7,6 +7,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "LocalProtocolError",
+    "NoConnection",
     "NotSent",
     "OutcomeUnknown",
     "RemoteProtocolError",
@@ -62,6 +63,10 @@ class OutcomeUnknown(XtalgoError):
 
 class NotSent(XtalgoError):
     """A request that never left this process: the link was down, or it went stale first. Safe to ask again."""
+
+
+class NoConnection(XtalgoError):
+    """The venue can't be reached, or not any more; the command line exits with 7."""
 
 
 class SessionTakenOver(XtalgoError):
