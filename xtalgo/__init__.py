@@ -11,10 +11,23 @@ from xtalgo.engine.risk import DenyReason, RiskLimits, TradingState
 from xtalgo.engine.series import Columns, QuoteTable, Window
 from xtalgo.engine.strategy import SignalStrategy, Strategy
 from xtalgo.engine.timers import Timer
-from xtalgo.model.errors import ConfigError, DataError, StrategyError, XtalgoError
+from xtalgo.model.errors import (
+    AuthError,
+    ConfigError,
+    DataError,
+    NoConnection,
+    NotSent,
+    OutcomeUnknown,
+    RemoteProtocolError,
+    SessionTakenOver,
+    StrategyError,
+    VenueError,
+    XtalgoError,
+)
 from xtalgo.model.events import AccountPnl, Bar, External, Fill, LinkDown, LinkUp, Quote
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Instrument, Ns, OrderStatus, OrderType, Role, Side, TimeInForce
+from xtalgo.scripts import connect, connect_rest
 from xtalgo.sim.fills import Fees, FillModel, Latency
 from xtalgo.sim.replay import ReplaySettings, replay
 from xtalgo.sim.result import Result, RoundTrip
@@ -23,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccountPnl",
+    "AuthError",
     "Bar",
     "Bars",
     "Columns",
@@ -41,12 +55,16 @@ __all__ = [
     "Latency",
     "LinkDown",
     "LinkUp",
+    "NoConnection",
+    "NotSent",
     "Ns",
     "Order",
     "OrderStatus",
     "OrderType",
+    "OutcomeUnknown",
     "Quote",
     "QuoteTable",
+    "RemoteProtocolError",
     "ReplaySettings",
     "Result",
     "RiskLimits",
@@ -56,6 +74,7 @@ __all__ = [
     "RollingMin",
     "RollingStd",
     "RoundTrip",
+    "SessionTakenOver",
     "Side",
     "SignalStrategy",
     "Strategy",
@@ -63,9 +82,12 @@ __all__ = [
     "TimeInForce",
     "Timer",
     "TradingState",
+    "VenueError",
     "Window",
     "XtalgoError",
     "__version__",
+    "connect",
+    "connect_rest",
     "replay",
     "rolling",
 ]

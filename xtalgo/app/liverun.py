@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from xtalgo.app.config import Settings
 from xtalgo.app.days import Days
+from xtalgo.app.demo import demo_venue
 from xtalgo.app.exits import NotFlat
 from xtalgo.app.flatten import FlattenRequest
 from xtalgo.app.flatten import conduct as conduct_flatten
@@ -37,8 +38,6 @@ from xtalgo.live.session import Left, Outcome, Session, StopMode
 from xtalgo.live.wires import Dial, dialer
 from xtalgo.model.errors import NoConnection, StrategyError
 from xtalgo.model.types import Ns
-from xtalgo.sim.feeds import SyntheticFeed
-from xtalgo.sim.fills import Latency
 from xtalgo.sim.server import SimServer
 
 __all__ = ["LiveRun", "Plan", "demo_server"]
@@ -298,14 +297,5 @@ def _signals() -> list[signal.Signals]:
 
 
 def demo_server(plan: Plan, token: str, now: Ns) -> SimServer:
-    """The server of a demo: an endless synthetic market that never closes."""
-    replay, contracts = plan.settings.replay, plan.settings.contracts
-    return SimServer(
-        SyntheticFeed(plan.settings.live.seed, contracts, now, always_open=True),
-        token=token,
-        accounts=plan.target.accounts,
-        contracts=contracts,
-        fills=replay.fills,
-        latency=Latency(entry=replay.latency.entry, report=0),
-        fees=replay.fees,
-    )
+    """The server of a run that is a demo."""
+    return demo_venue(plan.settings, plan.target.accounts, token, now)

@@ -327,6 +327,7 @@ async def open_client(
                 await driver.client._opened(within)
                 yield driver.client
             finally:
+                driver.tell = lambda notice: None  # that we close it is no news
                 with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL):
                     await driver.link.close()
                 nursery.cancel_scope.cancel()

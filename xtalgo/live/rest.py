@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import uuid
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpx
 import trio
 
+from xtalgo.client.functions import Functions
 from xtalgo.live.loopback import is_loopback
 from xtalgo.live.tokens import Token
 from xtalgo.model.errors import (
@@ -42,8 +44,10 @@ _EXCERPT: Final = 200
 _NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
-class RestClient:
-    """A client of the REST API. ``url`` may be that of the socket: ``wss://host/ws/stream`` means ``https://host``.
+class RestClient(Functions):
+    """A client of the REST API: every function as a typed method, one request each.
+
+    ``url`` may be that of the socket: ``wss://host/ws/stream`` means ``https://host``.
 
     Without TLS it talks to this machine only, since the token travels in a header; anything else raises ConfigError.
     ``within`` is in seconds. ``transport`` and ``verify`` are httpx's, for tests and for a CA of one's own.
@@ -85,7 +89,7 @@ class RestClient:
         await self._client.aclose()
 
     async def call(self, api: str, /, *, everything: bool = False, **args: Any) -> Answer[Any]:
-        """Call a function and return what it answers.
+        """Call a function by the API's name, with the API's argument names, and return all that it answers.
 
         ``everything=True`` says that a function that acts on every account is meant to. Raises ConfigError for what
         can't be right, before anything is sent; NotSent when no connection was made; AuthError for the token;
@@ -102,6 +106,10 @@ class RestClient:
                 break
             await trio.sleep(wait)
         return self._read(spec, response)
+
+    def new_order_id(self) -> str:
+        """An order id that nobody has used."""
+        return uuid.uuid4().hex
 
     async def _send(self, spec: RpcSpec, request: Request) -> httpx.Response:
         lost = ""
