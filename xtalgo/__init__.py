@@ -3,6 +3,8 @@
 These are the public names; everything else may change between versions.
 """
 
+import typing as _typing
+
 from xtalgo.engine import rolling
 from xtalgo.engine.bars import Bars
 from xtalgo.engine.indicators import Crossing, Ema, RollingMax, RollingMean, RollingMin, RollingStd
@@ -31,6 +33,10 @@ from xtalgo.scripts import connect, connect_rest
 from xtalgo.sim.fills import Fees, FillModel, Latency
 from xtalgo.sim.replay import ReplaySettings, replay
 from xtalgo.sim.result import Result, RoundTrip
+
+if _typing.TYPE_CHECKING:
+    from xtalgo.live.client import Client as Client
+    from xtalgo.live.rest import RestClient as RestClient
 
 __version__ = "0.1.0"
 
@@ -91,3 +97,16 @@ __all__ = [
     "replay",
     "rolling",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """``Client`` and ``RestClient``, for annotations: loaded when asked for, since they bring sockets along."""
+    if name == "Client":
+        from xtalgo.live.client import Client
+
+        return Client
+    if name == "RestClient":
+        from xtalgo.live.rest import RestClient
+
+        return RestClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -93,6 +93,7 @@ async def connected(
                 tell=tell_notice,
             )
         )
+        client.is_demo = target.kind is Kind.DEMO
         yield client
 
 

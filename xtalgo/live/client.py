@@ -59,6 +59,8 @@ class Client(Functions):
         self._news: list[Stream[Notice]] = []
         self._dated: dict[str, str] = {}
         self._up = trio.Event()
+        self.is_demo = False
+        """Whether it leads to a server in this process, with a synthetic market."""
         requester = self._requester
         requester.on_quotes, requester.on_pnl, requester.on_event = self._hand_quotes, self._hand_pnl, self._hand_event
 
