@@ -39,6 +39,11 @@ class Screen:
         if not self._console.is_terminal:
             self._console = Console(file=stream, highlight=False, width=_PIPED_WIDTH, no_color=True)
 
+    @property
+    def width(self) -> int:
+        """Columns that a line may have."""
+        return self._console.width
+
     def show(self, thing: RenderableType) -> None:
         """Write one thing and a line end."""
         if self._console.is_terminal:

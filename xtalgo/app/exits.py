@@ -6,7 +6,7 @@ from typing import Final
 
 from xtalgo.model.errors import AuthError, NoConnection, SessionTakenOver, StrategyError, XtalgoError
 
-__all__ = ["EXIT_CODES", "NotFlat", "NotSame", "code_of"]
+__all__ = ["EXIT_CODES", "InDoubt", "NotFlat", "NotSame", "code_of"]
 
 OK: Final = 0
 INTERNAL: Final = 1
@@ -17,6 +17,7 @@ TAKEN_OVER: Final = 5
 NOT_FLAT: Final = 6
 NO_CONNECTION: Final = 7
 NOT_SAME: Final = 8
+IN_DOUBT: Final = 9
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -30,6 +31,7 @@ EXIT_CODES: Final = {
     NOT_FLAT: "not flat at the end, or not known to be, though --on-stop flatten or xtalgo flatten asked for it",
     NO_CONNECTION: "no usable connection: the run never began, or the venue closed it for good",
     NOT_SAME: "verify: the run is not the same again; the first difference is printed",
+    IN_DOUBT: "rpc: it was sent, and whether it was carried out is not known; look before you send it again",
     INTERRUPTED: "interrupted with Ctrl-C; in a live run, with the second one, which stops at once",
 }
 """What the exit codes mean."""
@@ -43,6 +45,10 @@ class NotSame(XtalgoError):
     """A run that was lived again did not come out the same."""
 
 
+class InDoubt(XtalgoError):
+    """A call by hand was sent and not answered: it may have been carried out, and is not sent again."""
+
+
 _CODES: Final[tuple[tuple[type[XtalgoError], int], ...]] = (
     (StrategyError, STRATEGY),
     (AuthError, TOKEN),
@@ -50,6 +56,7 @@ _CODES: Final[tuple[tuple[type[XtalgoError], int], ...]] = (
     (NotFlat, NOT_FLAT),
     (NoConnection, NO_CONNECTION),
     (NotSame, NOT_SAME),
+    (InDoubt, IN_DOUBT),
 )
 
 

@@ -23,6 +23,7 @@ from xtalgo.app.config import load_settings
 from xtalgo.app.console import Screen, complain
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, choose
 from xtalgo.live.rest import RestClient
+from xtalgo.live.tokens import Token
 from xtalgo.model.errors import (
     ConfigError,
     LocalProtocolError,
@@ -42,12 +43,14 @@ __all__ = [
     "Operator",
     "OperatorClient",
     "Reach",
+    "Venue",
     "account_name",
     "accounts",
     "at_venue",
     "orders",
     "positions",
     "quote",
+    "venue_of",
     "whole",
 ]
 
@@ -56,6 +59,9 @@ WITHIN: Final = 10.0
 
 _PASSING: Final = (408, 429)
 """Statuses of a refusal that may be over in a moment."""
+
+_WITH_SIBLING: Final = frozenset({"Flatten", "CancelOrders"})
+"""Functions whose route without the account's part is that of all accounts."""
 
 
 # --- the way to the venue ------------------------------------------------------------------------------------------
@@ -72,25 +78,31 @@ class Reach:
 
 
 class OperatorClient(RestClient):
-    """A REST client whose every mutation names its account in the path and, once more, in the body.
+    """A REST client whose every mutation names its account in the path.
 
-    ``status`` is that of the last response. A request that would leave without an account raises LocalProtocolError:
-    what counts is the path as httpx sends it, which has dots resolved.
+    A request that would leave without an account raises LocalProtocolError: what counts is the path as httpx sends it,
+    which has dots resolved. The one function that may is ``everywhere``, by name. What has a sibling for all accounts
+    names its account in the body once more.
     """
 
     status = 0
+    """That of the last response; 0 when none came."""
+    body = b""
+    """That of the last response, as it came."""
+    everywhere = ""
 
     async def _send(self, spec: RpcSpec, request: Request) -> httpx.Response:
-        self.status = 0
-        if spec.mutates:
+        self.status, self.body = 0, b""
+        if spec.mutates and not (spec.everywhere and spec.name == self.everywhere):
             path = httpx.URL(self.base + request.path).raw_path.decode("ascii")
             found = match(request.method, path, filters=bool(request.body))
             account = "" if found is None or found.spec.name != spec.name else found.args.get("account", "")
             if not account.strip(". "):
                 raise LocalProtocolError(f"{spec.name}: {request.method} {path} names no account; it was not sent")
-            request = request._replace(body={**(request.body or {}), "account": account})
+            if spec.name in _WITH_SIBLING:
+                request = request._replace(body={**(request.body or {}), "account": account})
         response = await super()._send(spec, request)
-        self.status = response.status_code
+        self.status, self.body = response.status_code, response.content
         return response
 
 
@@ -188,18 +200,27 @@ def _cell(value: object) -> str:
 Work: TypeAlias = Callable[[Operator], Awaitable[None]]
 
 
-def account_name(text: str) -> str:
+def account_name(text: str, what: str = "--account") -> str:
     """An account's name fit for a URL. Raises ConfigError for none, and for dots that would lead to another address."""
     name = text.strip()
     if not name:
-        raise ConfigError("--account is empty: name one account, such as Sim101")
+        raise ConfigError(f"{what} is empty: name one account, such as Sim101")
     if not name.isprintable() or any(part.strip() in ("", ".", "..") for part in re.split(r"[/\\]", name)):
-        raise ConfigError(f"--account: {name!r} can't be an account's name: in an address it would mean another one")
+        raise ConfigError(f"{what}: {name!r} can't be an account's name: in an address it would mean another one")
     return name
 
 
-def at_venue(reach: Reach, work: Work) -> None:
-    """Do something at the venue, with URL and token found as for a run; raises XtalgoError for what is in the way."""
+@frozen
+class Venue:
+    """The venue that a command means. ``url`` may be that of the socket or of the REST API."""
+
+    url: str
+    token: Token
+    contracts: ContractBook
+
+
+def venue_of(reach: Reach) -> Venue:
+    """URL and token, found as for a run, and warnings told; raises ConfigError."""
     flags = {"url": reach.url, "token_file": reach.token_file}
     settings = load_settings(flags, config=reach.config, environment=os.environ)
     url = settings.live.url
@@ -212,11 +233,17 @@ def at_venue(reach: Reach, work: Work) -> None:
         )
     for warning in target.warnings:
         complain(f"warning: {warning}")
+    return Venue(url or CROSSTRADE, token, settings.contracts)
+
+
+def at_venue(reach: Reach, work: Work, *, venue: Venue | None = None, within: float = WITHIN) -> None:
+    """Do something at the venue; raises XtalgoError for what is in the way. ``within`` is in seconds, for one step."""
+    where = venue_of(reach) if venue is None else venue
 
     async def main() -> None:
-        async with OperatorClient(url or CROSSTRADE, token, within=WITHIN) as client:
+        async with OperatorClient(where.url, where.token, within=within) as client:
             try:
-                await work(Operator(client, settings.contracts, reach.json))
+                await work(Operator(client, where.contracts, reach.json))
             except (NotSent, OutcomeUnknown, RemoteProtocolError) as error:
                 raise NoConnection(str(error)) from None
             except VenueError as error:
