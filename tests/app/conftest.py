@@ -2,10 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import trio
+from app.place import Place
 from app.support import BUYER, Outcome, Xtalgo, quotes_text, write
+from live.hosting import TOKEN
 
+from xtalgo.app import operator, rpc
 from xtalgo.app.cli import main
 
 
@@ -46,3 +52,24 @@ def es(folder: Path) -> Path:
 def buyer(folder: Path) -> Path:
     """A strategy that buys at the fifth quote and closes at the twentieth."""
     return write(folder, "buyer.py", BUYER)
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A server that commands by hand reach, and the token in the environment."""
+    found = Place()
+
+    class Logged(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return await found.handle(request)
+
+    class Near(operator.OperatorClient):
+        def __init__(self, url: str, token: Any, *, within: float) -> None:
+            super().__init__(url, token, within=within, transport=Logged())
+
+    monkeypatch.setattr(operator, "OperatorClient", Near)
+    monkeypatch.setattr(rpc, "dialer", found.dialer)
+    monkeypatch.setattr(trio, "run", found.run)
+    monkeypatch.setenv("XTRADE_TOKEN", TOKEN)
+    monkeypatch.setenv("XTALGO_URL", "ws://localhost/ws/stream")
+    return found

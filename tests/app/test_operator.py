@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,107 +12,17 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from app.place import REAL_RUN, Place, Terminal, busy
 from app.support import Xtalgo
-from live.hosting import TOKEN, sim_server
+from live.hosting import TOKEN
 from tables import ES, START
 
 from xtalgo.app import operator
 from xtalgo.app.haltfile import HaltFile, halt_path
-from xtalgo.live.clock import WallClock
-from xtalgo.live.host import ServerHost, Session
-from xtalgo.live.server import application
 from xtalgo.model.errors import ConfigError, LocalProtocolError
-from xtalgo.model.types import SECOND_NS
 from xtalgo.protocol.routes import Request
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.sim import functions
-from xtalgo.sim.faults import Faults
-
-BEGIN = START + 5 * SECOND_NS
-REAL_RUN = trio.run
-
-
-class Place:
-    """A server in this process, and every request that reached it."""
-
-    def __init__(self) -> None:
-        self.server = sim_server(accounts=("Sim101", "Sim102"), entry_ms=50)
-        self.server.advance(START)
-        self.host = ServerHost(self.server, WallClock(wall=lambda: BEGIN))
-        self.requests: list[httpx.Request] = []
-        self.session: Session | None = None
-        self._count = 0
-
-    def order(self, account: str = "Sim101", **more: Any) -> None:
-        """Place an order, before the command runs."""
-        body = {"instrument": "ES", "action": "BUY", "orderType": "MARKET", "quantity": 1, "timeInForce": "GTC", **more}
-        self._count += 1
-        now = START + self._count * SECOND_NS // 10
-        path = f"/v1/api/accounts/{account}/orders/place"
-        self.server.request(TOKEN, "POST", path, {}, json.dumps(body).encode(), now)
-
-    def settle(self) -> None:
-        """Let what was placed happen."""
-        self.server.advance(BEGIN)
-        self.server.outputs()
-
-    def storm(self, **faults: Any) -> None:
-        self.server.faults = self.server._mishaps.faults = self.server.venue.mishaps.faults = Faults.from_table(faults)
-
-    def open(self, account: str = "Sim101") -> tuple[int, int]:
-        venue = self.server.venue
-        return sum(abs(book.position) for book in venue.books(account)), len(venue.working(account))
-
-    @property
-    def mutations(self) -> list[httpx.Request]:
-        return [request for request in self.requests if request.method != "GET"]
-
-    def run(self, main: Callable[[], Any]) -> None:
-        """``trio.run``, with the server beside it and time that jumps."""
-
-        async def both() -> BaseException | None:
-            async with self.host.running():
-                try:
-                    await main()
-                except Exception as error:
-                    return error
-                return None
-
-        self.settle()
-        error = REAL_RUN(both, clock=trio.testing.MockClock(autojump_threshold=0))
-        if error is not None:
-            raise error
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A server that commands reach, and the token in the environment."""
-    found = Place()
-    transport = httpx.ASGITransport(application(found.host))
-
-    class Logged(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            found.requests.append(request)
-            return await transport.handle_async_request(request)
-
-    class Near(operator.OperatorClient):
-        def __init__(self, url: str, token: Any, *, within: float) -> None:
-            super().__init__(url, token, within=within, transport=Logged())
-
-    monkeypatch.setattr(operator, "OperatorClient", Near)
-    monkeypatch.setattr(trio, "run", found.run)
-    monkeypatch.setenv("XTRADE_TOKEN", TOKEN)
-    monkeypatch.setenv("XTALGO_URL", "ws://localhost/ws/stream")
-    return found
-
-
-def busy(place: Place) -> None:
-    """Long 3 with orders around it in Sim101, the same in Sim102."""
-    for account in ("Sim101", "Sim102"):
-        place.order(account, quantity=3)
-        place.order(account, orderType="LIMIT", limitPrice=90.0)
-        place.order(account, action="SELL", orderType="STOPMARKET", stopPrice=95.0, quantity=3)
-
 
 # --- flatten -------------------------------------------------------------------------------------------------------
 
@@ -271,11 +179,6 @@ def test_one_instrument(place: Place, xtalgo: Xtalgo) -> None:
     before = len(place.mutations)
     assert "leave --instrument out" in xtalgo("flatten", "--account", "Sim101", "--instrument", "EZ").error
     assert len(place.mutations) == before
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize(("typed", "flags", "code"), [("y\n", (), 0), ("n\n", (), 6), ("", (), 6), ("", ("--yes",), 0)])

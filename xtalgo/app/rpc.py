@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 from attrs import define, evolve, frozen
 
 from xtalgo.app.answers import one_line, show_value
@@ -34,14 +35,12 @@ from xtalgo.model.errors import (
 )
 from xtalgo.model.types import Ns
 from xtalgo.protocol.checks import args_from_text, check_args
-from xtalgo.protocol.frames import RpcReply
 from xtalgo.protocol.outcomes import Cause, diagnose
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.routes import request_of
 from xtalgo.protocol.rows import Account
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.protocol.spec import Lane, RpcSpec
-from xtalgo.protocol.wire import parse_server
 
 __all__ = ["Invocation", "Road", "RpcRequest", "rpc", "socket_url"]
 
@@ -284,14 +283,16 @@ class _Heard:
     body: bytes = b""
 
     def tape(self, kind: str, _now: Ns, text: str | bytes) -> None:
-        """Hear an input of the client."""
+        """Hear an input of the client. What a reply's ``data`` is stays as it was written."""
         if kind != "frame":
             return
-        message = parse_server(text)
-        if isinstance(message, RpcReply):
-            self.body = bytes(message.data)
-        elif getattr(message, "id", None) is not None:
-            self.body = text.encode() if isinstance(text, str) else text
+        try:
+            found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except ValueError:
+            return
+        if "id" in found:
+            whole = text.encode() if isinstance(text, str) else text
+            self.body = bytes(found["data"]) if "data" in found else whole
 
 
 @frozen
