@@ -399,8 +399,6 @@ def test_what_may_have_been_carried_out_is_told_and_never_sent_again(
     place: Place, xtalgo: Xtalgo, road: tuple[str, ...]
 ) -> None:
     place.storm(lose_reply=1.0)
-    list_accounts = FUNCTIONS["ListAccounts"]
-    assert list_accounts is not None
     done = xtalgo("rpc", "CloseStrategy", "account=Sim 101", "strategyId=7", "--yes", *road)
     assert done.code == 9, done.err
     assert "It MAY HAVE BEEN CARRIED OUT and is not sent again; look first: " in done.err

@@ -15,13 +15,13 @@ from typing import Any, Final, TypeAlias
 
 import httpx
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 from rich.table import Table
 from rich.text import Text
 
 from xtalgo.app.config import load_settings
 from xtalgo.app.console import Screen, complain
-from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, choose
+from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, token_of
 from xtalgo.live.rest import RestClient
 from xtalgo.live.tokens import Token
 from xtalgo.model.errors import (
@@ -223,17 +223,15 @@ def venue_of(reach: Reach) -> Venue:
     """URL and token, found as for a run, and warnings told; raises ConfigError."""
     flags = {"url": reach.url, "token_file": reach.token_file}
     settings = load_settings(flags, config=reach.config, environment=os.environ)
-    url = settings.live.url
-    target = choose(evolve(settings, live=evolve(settings.live, url=None)), os.environ, demo=False, paper=False)
-    token = target.token
+    token, warnings = token_of(settings, os.environ)
     if token is None:
         raise ConfigError(
             f"there is no token: set {TOKEN_VARIABLE} or --token-file (and --url for another server than CrossTrade, "
             "such as one of xtalgo serve)"
         )
-    for warning in target.warnings:
+    for warning in warnings:
         complain(f"warning: {warning}")
-    return Venue(url or CROSSTRADE, token, settings.contracts)
+    return Venue(settings.live.url or CROSSTRADE, token, settings.contracts)
 
 
 def at_venue(reach: Reach, work: Work, *, venue: Venue | None = None, within: float = WITHIN) -> None:

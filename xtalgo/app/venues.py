@@ -20,7 +20,17 @@ from xtalgo.model.errors import ConfigError, RemoteProtocolError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.reports import PositionReport
 
-__all__ = ["CROSSTRADE", "DEMO_ACCOUNT", "TOKEN_VARIABLE", "AskPositions", "Kind", "Target", "asker", "choose"]
+__all__ = [
+    "CROSSTRADE",
+    "DEMO_ACCOUNT",
+    "TOKEN_VARIABLE",
+    "AskPositions",
+    "Kind",
+    "Target",
+    "asker",
+    "choose",
+    "token_of",
+]
 
 CROSSTRADE: Final = "wss://app.crosstrade.io/ws/stream"
 """Where CrossTrade's socket is (documented)."""
@@ -87,7 +97,7 @@ def choose(settings: Settings, environment: Mapping[str, str], *, demo: bool, pa
     """
     accounts = settings.replay.accounts
     url = settings.live.url
-    token, warnings = (None, ()) if demo else _token(settings, environment)
+    token, warnings = (None, ()) if demo else token_of(settings, environment)
     if demo or (url is None and token is None):
         if paper:
             raise ConfigError(
@@ -103,7 +113,7 @@ def choose(settings: Settings, environment: Mapping[str, str], *, demo: bool, pa
     return Target(kind, url, token, paper, accounts, warnings)
 
 
-def _token(settings: Settings, environment: Mapping[str, str]) -> tuple[Token | None, tuple[str, ...]]:
+def token_of(settings: Settings, environment: Mapping[str, str]) -> tuple[Token | None, tuple[str, ...]]:
     """The token and what is to be said of it: the flag's file, the variable, or else the settings' file."""
     path = settings.live.token_file
     is_flag = settings.sources.get("token_file") == "--token-file"
