@@ -19,7 +19,7 @@ from xtalgo.app.answers import one_line, show_value
 from xtalgo.app.console import Screen, complain
 from xtalgo.app.exits import InDoubt
 from xtalgo.app.operator import Operator, Reach, Venue, account_name, at_venue, venue_of
-from xtalgo.app.rpctable import cautions, chosen, only_reduces, show_functions
+from xtalgo.app.rpctable import cautions, only_reduces
 from xtalgo.client.caller import Notice
 from xtalgo.live.client import Client, open_client
 from xtalgo.live.lock import SessionLock
@@ -92,14 +92,8 @@ class Road(Protocol):
         """Make a call; raises XtalgoError as ``RestClient.call`` does."""
 
 
-def rpc(reach: Reach, request: RpcRequest, *, listing: bool = False) -> None:
-    """Call a function and show its answer, or list functions."""
-    if listing:
-        if request.words:
-            raise ConfigError(f"--list takes one word, a function's name or a part of it, not {request.words[0]!r} too")
-        specs = chosen(request.name)
-        show_functions(specs, detailed=request.name in TABLE, is_json=reach.json)
-        return
+def rpc(reach: Reach, request: RpcRequest) -> None:
+    """Call a function and show its answer."""
     invocation = read_invocation(request)
     may_ask = sys.stdin is not None and sys.stdin.isatty()
     if invocation.spec.mutates and not request.yes and not may_ask:

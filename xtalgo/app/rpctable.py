@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from xtalgo.app.console import Row, Screen
+from xtalgo.model.errors import ConfigError
 from xtalgo.protocol.arguments import Argument, Certainty
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.protocol.spec import Lane, RpcSpec
 
-__all__ = ["cautions", "chosen", "object_of", "only_reduces", "show_functions"]
+__all__ = ["argument_text", "cautions", "chosen", "object_of", "only_reduces", "route_text", "show_functions"]
 
 _NEW_ORDERS: Final = frozenset({"FlatPlace", "Reverse", "ReversePosition", "CancelReplace", "CancelAndBracket"})
 """Functions whose orders can't be given an id of ours."""
@@ -59,12 +60,15 @@ def _searched(spec: RpcSpec) -> str:
     return " ".join(names).casefold()
 
 
-def show_functions(specs: Sequence[RpcSpec], *, detailed: bool, is_json: bool) -> None:
-    """Print functions: a table, one of them with all that is known, or an object a line."""
+def show_functions(words: Sequence[str], *, is_json: bool) -> None:
+    """Print functions: a table, one of them with all that is known, or an object a line. Raises ConfigError."""
+    if len(words) > 1:
+        raise ConfigError(f"--list takes one word, a function's name or a part of it, not {words[1]!r} too")
+    specs = chosen(words[0] if words else None)
     if is_json:
         for spec in specs:
             sys.stdout.write(json.dumps(object_of(spec), allow_nan=False) + "\n")
-    elif detailed:
+    elif words and words[0] in TABLE:
         _show_one(specs[0])
     else:
         _show_table(specs)
@@ -115,7 +119,7 @@ def _show_table(specs: Sequence[RpcSpec]) -> None:
         sure = "".join(_LETTERS[told] for told in (spec.certainty, spec.rest_certainty, spec.body_certainty))
         names = " = ".join((spec.name, *spec.aliases))
         arguments = " ".join(map(argument_text, spec.args)) or "(no arguments)"
-        route = spec.rest or "no route known: --ws"
+        route = route_text(spec) or "no route known: --ws"
         told = "\n".join((arguments, route, *(f"! {caution}" for caution in cautions(spec))))
         table.add_row(Text(names), spec.lane.name.lower(), sure, Text(told))
     screen.show(table)
@@ -131,6 +135,11 @@ def argument_text(argument: Argument) -> str:
     values = "|".join(argument.values)
     default = "" if argument.default is None else f" (default {_word(argument.default)})"
     return f"{argument.name}{'*' if argument.required else ''}{'=' if values else ''}{values}{default}"
+
+
+def route_text(spec: RpcSpec) -> str:
+    """Method and path, or both paths of a function that has two; empty where no route is known."""
+    return f"{spec.method} {' or '.join(spec.paths)}" if spec.paths else ""
 
 
 def _word(value: object) -> str:

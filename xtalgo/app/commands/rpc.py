@@ -60,8 +60,14 @@ def rpc(
 
     `xtalgo rpc ListPositions account=Sim101` or `xtalgo rpc PlaceOrder --list`
     """
-    from xtalgo.app import rpc as calling
-    from xtalgo.app.operator import Reach
+    if list_:
+        from xtalgo.app.rpctable import show_functions
 
-    request = calling.RpcRequest(name=name, words=arguments, ws=ws, yes=yes, everything=everything, live=live)
-    calling.rpc(Reach(url=url, token_file=token_file, config=config, json=json), request, listing=list_)
+        show_functions([*([] if name is None else [name]), *arguments], is_json=json)
+        return
+    from xtalgo.app.operator import Reach
+    from xtalgo.app.rpc import RpcRequest
+    from xtalgo.app.rpc import rpc as call
+
+    request = RpcRequest(name=name, words=arguments, ws=ws, yes=yes, everything=everything, live=live)
+    call(Reach(url=url, token_file=token_file, config=config, json=json), request)
