@@ -205,6 +205,7 @@ def test_both_roads_show_the_same(place: Place, xtalgo: Xtalgo) -> None:
         (("Flatten",), "Flatten: name the account"),
         (("FlattenEverything",), "acts on every account: give --everything"),
         (("CancelAllOrders", "account=Sim101"), "acts on every account: give --everything"),
+        (("ListPositions", "--account", "Sim101"), "Arguments of a function are written name=value, such as account="),
         (("Flatten", "account=Sim101", "--everything"), "--everything has no meaning for Flatten"),
     ],
 )
@@ -338,6 +339,10 @@ def test_a_real_account_is_called_so(scripted: Scripted, xtalgo: Xtalgo, monkeyp
     assert "account Sim101 (REAL, provider Rithmic)" in done.err
     assert "Sim101 is not connected in NinjaTrader" in done.err
     assert "ids of the venue's" in done.err
+    scripted.bodies["ListAccounts"] = json.dumps({"accounts": ["Sim101"]}).encode()
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    done = xtalgo("rpc", "Reverse", "account=Sim101", "instrument=ES", "--live")
+    assert "account Sim101 (NOT KNOWN to be a simulator)" in done.err
     assert scripted.place.mutations == []
 
 

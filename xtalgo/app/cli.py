@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownOptionError
 
 from xtalgo import __version__
 from xtalgo.app.commands import hand, rpc, run, serve, synth, verify
@@ -92,6 +92,8 @@ def _usage_error(tokens: Sequence[str], error: CycloptsError) -> str:
         return f"give a command first: xtalgo run {tokens[0]} --replay FILE_OR_FOLDER (or --demo)"
     text = re.sub(r'^Command "\w+" parameter ', "", str(error))
     command = f"{tokens[0]} " if tokens and tokens[0] in [function.__name__ for function, _ in _COMMANDS] else ""
+    if command == "rpc " and isinstance(error, UnknownOptionError):
+        text += " Arguments of a function are written name=value, such as account=Sim101."
     return f"{text} See xtalgo {command}--help."
 
 

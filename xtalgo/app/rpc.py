@@ -42,7 +42,20 @@ from xtalgo.protocol.rows import Account
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.protocol.spec import Lane, RpcSpec
 
-__all__ = ["Invocation", "Road", "RpcRequest", "rpc", "socket_url"]
+__all__ = [
+    "Invocation",
+    "Road",
+    "RpcRequest",
+    "confirm",
+    "make",
+    "open_road",
+    "read_invocation",
+    "read_words",
+    "rpc",
+    "settle",
+    "show",
+    "socket_url",
+]
 
 WITHIN: Final = 20.0
 """Seconds for one step of a call. Five identical reads once took up to 16 s (observed, another route)."""
@@ -109,7 +122,7 @@ def rpc(reach: Reach, request: RpcRequest) -> None:
         if final.spec.mutates and not request.yes:
             confirm(plan_text(final, row, socket_url(venue.url) if request.ws else operator.client.base))
         operator.client.everywhere = final.spec.name  # whoever is here has said --everything
-        async with _road(operator, venue, request.ws) as road:
+        async with open_road(operator, venue, request.ws) as road:
             progress.is_under_way = final.spec.mutates
             answer = await make(road, final, is_json=reach.json)
             progress.is_under_way = False
@@ -138,6 +151,15 @@ class _Progress:
 
 def read_invocation(request: RpcRequest) -> Invocation:
     """The call that a command line means. Raises ConfigError for whatever can't be right."""
+    spec, args = read_words(request)
+    args = check_args(spec.name, args, everything=request.everything)
+    if not request.ws:
+        _has_route(spec, args)
+    return Invocation(spec, args)
+
+
+def read_words(request: RpcRequest) -> tuple[RpcSpec, dict[str, Any]]:
+    """The function that is meant and its arguments, each right by itself. Raises ConfigError."""
     if request.name is None:
         raise ConfigError("name a function, such as: xtalgo rpc ListPositions account=Sim101 (xtalgo rpc --list)")
     if "=" in request.name:
@@ -150,10 +172,7 @@ def read_invocation(request: RpcRequest) -> Invocation:
         raise ConfigError(f"--everything has no meaning for {spec.name}: it acts on the account it names")
     if "account" in args:
         args["account"] = account_name(args["account"], f"{spec.name}: account")
-    args = check_args(spec.name, args, everything=request.everything)
-    if not request.ws:
-        _has_route(spec, args)
-    return Invocation(spec, args)
+    return spec, args
 
 
 def _pairs(spec: RpcSpec, words: Sequence[str]) -> dict[str, str]:
@@ -201,16 +220,14 @@ def plan_text(invocation: Invocation, row: Account | None, where: str) -> str:
     """What is about to be done, for people: what, where, to which account, and what it costs of the budget."""
     spec = invocation.spec
     whom = "EVERY account of this token" if spec.everywhere else f"account {invocation.account}"
-    if row is not None:
+    if row is not None and row.provider is None:
+        whom += " (NOT KNOWN to be a simulator)"
+    elif row is not None:
         whom += f" ({'simulator' if row.is_simulator else f'REAL, provider {row.provider}'})"
     lines = [f"{spec.name} at {where}, {whom}"]
-    lines += [f"  {name}: {value}" for name, value in invocation.args.items() if name != "account"]
+    lines += [f"  {name}: {value}" for name, value in invocation.args.items() if spec.everywhere or name != "account"]
     lines += [f"  note: {spec.note}"] if spec.note else []
-    lines += [
-        f"  note: {caution}"
-        for caution in cautions(spec)
-        if "strategy=" not in caution or "strategy" in invocation.args
-    ]
+    lines += [f"  note: {caution}" for caution in cautions(spec, invocation.args)]
     before = "" if row is None else ", after ListAccounts, which was sent already"
     lines.append(f"  cost: 1 request of 180 a minute{before}")
     return "\n".join(lines)
@@ -254,7 +271,8 @@ def _doubt(invocation: Invocation) -> str:
 
 
 @asynccontextmanager
-async def _road(operator: Operator, venue: Venue, ws: bool) -> AsyncIterator[Road]:
+async def open_road(operator: Operator, venue: Venue, ws: bool) -> AsyncIterator[Road]:
+    """The way a call goes, open for as long as the block lasts: REST, or with ``ws`` the socket of the token."""
     if not ws:
         yield operator.client
         return
