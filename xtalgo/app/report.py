@@ -20,10 +20,11 @@ from xtalgo.engine.strategy import SignalStrategy, Strategy
 from xtalgo.model.events import Fill
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK, iso, session_at, to_datetime
-from xtalgo.model.types import HOUR_NS, MILLISECOND_NS, Ns, OrderStatus
+from xtalgo.model.types import HOUR_NS, MILLISECOND_NS, SECOND_NS, Ns, OrderStatus
 from xtalgo.sim.result import Result
 
 if TYPE_CHECKING:  # it brings pyarrow along, which takes a third of a second to import
+    from xtalgo.data.gaps import QuoteGap
     from xtalgo.data.quotes import Recording
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "JSON_KEYS",
     "Played",
     "as_json",
+    "gap_lines",
     "limit_rows",
     "model_rows",
     "money",
@@ -46,6 +48,7 @@ FILL_COLUMNS: Final = ("ts", "order_id", "instrument", "side", "quantity", "pric
 JSON_KEYS: Final = (
     "quotes",
     "skipped",
+    "gaps",
     "orders",
     "fills",
     "round_trips",
@@ -226,10 +229,36 @@ def _recording_rows(played: Played) -> list[Row]:
         rows.append(("off the grid", f"{_count(recording.off_tick, 'price')} between ticks, rounded to the nearest"))
     if recording.ignored_columns:
         rows.append(("ignored", f"columns {', '.join(recording.ignored_columns)}"))
+    rows += _gap_rows(recording.gaps)
     sources = dict.fromkeys(file.source for file in files if file.source)
     if sources:
         rows.append(("source", ", ".join(sources)))
     return rows
+
+
+def _gap_rows(gaps: Sequence[QuoteGap] | None) -> list[Row]:
+    """What is missing, by the word of the files; nothing where they have none."""
+    if gaps is None:
+        return []
+    lines = gap_lines(gaps)
+    if not lines:
+        return [("gaps", "none, by the word of the files")]
+    first, *rest = [f"{len(lines):,}, in which nothing is filled in, UTC:", *_some(lines)]
+    return [("gaps", first), *(("", line) for line in rest)]
+
+
+def gap_lines(gaps: Sequence[QuoteGap]) -> list[str]:
+    """A line for each gap, in order of time; instruments that have the same one share it."""
+    shared: dict[tuple[Ns, Ns, str], list[str]] = {}
+    for gap in gaps:
+        shared.setdefault((gap.start, gap.end, gap.why), []).append(gap.instrument)
+    lines = []
+    for (start, end, why), names in sorted(shared.items()):
+        first, last = to_datetime(start), to_datetime(end)
+        till = f"{last:%H:%M:%S}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M:%S}"
+        span = f"{first:%Y-%m-%d %H:%M:%S}-{till} ({(end - start) / SECOND_NS:,.1f} s)"
+        lines.append(f"{', '.join(names)} {span} {why}")
+    return lines
 
 
 def _rows(rows: slice) -> int:
@@ -333,6 +362,9 @@ def as_json(recording: Recording, result: Result, seconds: float) -> str:
     values: dict[str, Any] = {
         "quotes": result.quotes,
         "skipped": dict(recording.skipped),
+        "gaps": None
+        if recording.gaps is None
+        else [{"instrument": gap.instrument, **gap.facts} for gap in recording.gaps],
         "orders": result.orders,
         "fills": len(result.fills),
         "round_trips": len(result.round_trips),

@@ -15,7 +15,7 @@ from typing import Final
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.types import SECOND_NS
 
-__all__ = ["FileLock", "LockHeld"]
+__all__ = ["FileLock", "LockHeld", "holder_of"]
 
 _LONGEST = 400
 
@@ -129,6 +129,27 @@ class FileLock:
 
     def __repr__(self) -> str:
         return f"FileLock({str(self.path)!r})"
+
+
+def holder_of(path: Path) -> str | None:
+    """Who holds the lock of this file, as far as that is known; None where nobody does.
+
+    For whoever only looks on. A file that is empty, or not there, is not even tried.
+    """
+    lock = FileLock(path)
+    handle = -1
+    try:
+        if not path.stat().st_size:
+            return None
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        if not _lock(handle):
+            return lock._told()
+        _unlock(handle)
+    except OSError:
+        pass
+    finally:
+        _close(handle)
+    return None
 
 
 def _close(handle: int) -> None:

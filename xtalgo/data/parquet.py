@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from attrs import define, frozen
 from numpy.typing import ArrayLike, NDArray
 
+from xtalgo.data.gaps import QuoteGap, decode_gaps
 from xtalgo.engine.series import UNKNOWN
 from xtalgo.model.errors import DataError
 from xtalgo.model.instruments import Contract
@@ -87,6 +88,8 @@ class RawFile:
     ignored: tuple[str, ...]
     source: str | None = None
     synthetic: bool | None = None
+    gaps: tuple[QuoteGap, ...] | None = None
+    """Stretches without quotes, and why; None where the file does not say."""
 
 
 def told_floats(column: Any) -> Floats:
@@ -132,8 +135,19 @@ def read_parquet(path: Path) -> RawFile:
         ignored=tuple(name for name in schema.names if name not in held),
         source=facts.get("xtalgo.source"),
         synthetic={"true": True, "false": False}.get(facts.get("xtalgo.synthetic", "")),
+        gaps=_gaps(path, facts),
         blocks=_blocks(path, held, facts["xtalgo.instrument"], size / rows),
     )
+
+
+def _gaps(path: Path, facts: Mapping[str, str]) -> tuple[QuoteGap, ...] | None:
+    told = facts.get("xtalgo.note.gaps")
+    if told is None:
+        return None
+    try:
+        return decode_gaps(told, facts["xtalgo.instrument"])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _check(path: Path, schema: Any, facts: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from attrs import Factory, define, field, frozen
 from numpy.typing import NDArray
 
 from xtalgo.data.csvquotes import read_csv
+from xtalgo.data.gaps import QuoteGap
 from xtalgo.data.parquet import Block, read_parquet, write_quotes
 from xtalgo.engine.series import QuoteTable
 from xtalgo.model.errors import ConfigError, DataError
@@ -64,6 +65,8 @@ class FileInfo:
     instruments: tuple[str, ...]
     source: str | None
     synthetic: bool | None
+    gaps: tuple[QuoteGap, ...] | None = None
+    """Stretches without quotes, and why; None where the file does not say."""
 
 
 @frozen(eq=False)
@@ -86,6 +89,12 @@ class Recording:
     def synthetic(self) -> bool:
         """Whether any of the files says that its quotes were made up."""
         return any(file.synthetic for file in self.files)
+
+    @property
+    def gaps(self) -> tuple[QuoteGap, ...] | None:
+        """Stretches that the files say they have no quotes of, in order of time; None where no file says."""
+        told = [file.gaps for file in self.files if file.gaps is not None]
+        return tuple(sorted((gap for gaps in told for gap in gaps), key=lambda gap: gap.start)) if told else None
 
 
 def load_recording(
@@ -208,7 +217,7 @@ class _Loader:
                 self._judge(block, np.array([codes[name] for name in block.names], dtype=np.int32))
                 yield block.position
         names = dict.fromkeys(self.known[code].name for code in codes.values())
-        self.files.append(FileInfo(str(path), rows, tuple(names), raw.source, raw.synthetic))
+        self.files.append(FileInfo(str(path), rows, tuple(names), raw.source, raw.synthetic, raw.gaps))
         self.ignored.update(dict.fromkeys(raw.ignored))
 
     def _resolve(self, path: Path, block: Block, codes: dict[str, int], year: int) -> None:
