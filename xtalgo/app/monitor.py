@@ -15,6 +15,7 @@ from attrs import define, field
 from xtalgo.app.loader import shown_path
 from xtalgo.app.news import Display, News
 from xtalgo.app.report import money
+from xtalgo.client.setup import Pin
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.ledger import Book
 from xtalgo.engine.office import Decision
@@ -25,7 +26,7 @@ from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Fill
 from xtalgo.model.types import MILLISECOND_NS, MINUTE_NS, Ns, OrderStatus, Side
 
-__all__ = ["Monitor", "open_pnl", "order_text", "price_of"]
+__all__ = ["Monitor", "open_pnl", "order_text", "pin_news", "price_of"]
 
 EVERY: Final[Ns] = 250 * MILLISECOND_NS
 """How often to look when nothing moved."""
@@ -224,15 +225,20 @@ def _names(session: Session, now: Ns) -> Iterator[News]:
     kind = "" if setup.real_allowed else " (the venue says: simulator)"
     yield News(now, "accounts", f"{what} {', '.join(setup.accounts)}{kind}", {"accounts": list(setup.accounts)})
     for pin in setup.pins.values():
-        days = pin.days_left(now)
-        left = "the venue tells no expiry" if days is None else f"{days} days to expiry ({pin.expires}, the venue says"
-        if days is not None:
-            # By the one documented example NinjaTrader's date is the first of the delivery month, not the last trade.
-            left += "; NinjaTrader's date is the first of the month, trading ends later)" if pin.is_nominal else ")"
-        arrow = f"{pin.asked} -> {pin.name}" if pin.asked != pin.name else pin.name
-        facts = {"asked": pin.asked, "instrument": pin.name, "days_to_expiry": days}
-        soon = days is not None and days <= 3
-        yield News(now, "pin", f"instrument {arrow}, {left}", facts, is_warning=soon)
+        yield pin_news(pin, now)
+
+
+def pin_news(pin: Pin, now: Ns) -> News:
+    """What an instrument stands for, and how long it still trades by the venue's word."""
+    days = pin.days_left(now)
+    left = "the venue tells no expiry" if days is None else f"{days} days to expiry ({pin.expires}, the venue says"
+    if days is not None:
+        # By the one documented example NinjaTrader's date is the first of the delivery month, not the last trade.
+        left += "; NinjaTrader's date is the first of the month, trading ends later)" if pin.is_nominal else ")"
+    arrow = f"{pin.asked} -> {pin.name}" if pin.asked != pin.name else pin.name
+    facts = {"asked": pin.asked, "instrument": pin.name, "days_to_expiry": days}
+    soon = days is not None and days <= 3
+    return News(now, "pin", f"instrument {arrow}, {left}", facts, is_warning=soon)
 
 
 def price_of(limit: float | None, stop: float | None) -> str:

@@ -83,7 +83,7 @@ class Setup:
         if call.api == "ListAccounts":
             self._accounts(settled.answer.value)
         else:
-            self._quote(call.args["instrument"], settled.answer.value)
+            self.quoted(call.args["instrument"], settled.answer.value)
         return False
 
     def _failed(self, call: Call, settled: Settled[Any]) -> bool:
@@ -96,13 +96,17 @@ class Setup:
             raise ConfigError(f"the venue did not say which accounts there are: {settled.text}")
         if settled.end is End.REFUSED:
             raise ConfigError(f"the venue does not know the instrument {name!r}: {settled.text}")
+        self.unquoted(name, settled.text)
+        return False
+
+    def unquoted(self, name: str, why: str) -> Pin:
+        """GetQuote was not answered: a dated name is taken as it stands. Raises ConfigError for any other."""
         if self.contracts.parse(name).year is None:
             raise ConfigError(
-                f"{name!r} could not be resolved to a contract: {settled.text}; give a dated name such as 'ES 12-26'"
+                f"{name!r} could not be resolved to a contract: {why}; give a dated name such as 'ES 12-26'"
             )
-        self.notices.append(f"{name}: the venue gave no quote to compare contract facts with: {settled.text}")
-        self._pin(name, name, None)
-        return False
+        self.notices.append(f"{name}: the venue gave no quote to compare contract facts with: {why}")
+        return self._pin(name, name, None)
 
     def _accounts(self, rows: tuple[Account, ...]) -> None:
         known = {row.name.casefold(): row for row in rows}
@@ -125,7 +129,8 @@ class Setup:
             found.append(row.name)
         self.accounts = tuple(found)
 
-    def _quote(self, asked: str, rows: tuple[QuoteSnapshot, ...]) -> None:
+    def quoted(self, asked: str, rows: tuple[QuoteSnapshot, ...]) -> Pin:
+        """GetQuote was answered. Raises ConfigError when it names no contract, or one whose facts are not ours."""
         if len(rows) != 1:
             raise ConfigError(f"{asked!r}: the venue answered with {len(rows)} contracts; give a dated name")
         row = rows[0]
@@ -142,6 +147,7 @@ class Setup:
                     f"{pin.name}: the venue's {what} is {told:g}, ours is {ours:g}; "
                     f"correct it under [instruments.{contract.root}] in xtalgo.toml"
                 )
+        return pin
 
     def _pin(self, asked: str, told: str, expires: dt.date | None) -> Pin:
         name = self.contracts.parse(told)

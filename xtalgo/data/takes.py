@@ -26,13 +26,16 @@ from xtalgo.model.types import SECOND_NS, Ns
 from xtalgo.protocol.frames import MarketData, RpcReply, WireQuote
 from xtalgo.protocol.wire import parse_server
 
-__all__ = ["SIMULATED", "Row", "Rows", "Take", "contracts_of", "takes_of"]
+__all__ = ["SIMULATED", "Row", "Rows", "Take", "contracts_of", "takes_of", "why_down"]
 
 SIMULATED: Final = "Simulated Data Feed"
 """What NinjaTrader calls its made-up market, among ``connectedFeeds`` of GetQuote (documented by example)."""
 
 _TAKEN: Final = "session active elsewhere"
 """In the close reason of a connection that a newer one ended (documented)."""
+
+_CLOSED: Final = "closed by us"
+"""The reason of a connection that its own run ended."""
 
 Row: TypeAlias = tuple[str, WireQuote]
 """A quote with the canonical name of its instrument."""
@@ -189,7 +192,7 @@ class Take:
             case "link_up":
                 self._up = item.ts
             case "link_down":
-                self._stop(item.ts, _down(item.text))
+                self._stop(item.ts, why_down(msgspec.json.decode(item.text, type=_Down).reason))
                 self._up = None
             case "leap":
                 by = msgspec.json.decode(item.text, type=_Leap).by
@@ -254,8 +257,11 @@ class Take:
         self._stop(self.ended, why)
 
 
-def _down(text: str | bytes) -> str:
-    reason = msgspec.json.decode(text, type=_Down).reason or "no reason given"
+def why_down(reason: str) -> str:
+    """What a link's end is for a recording."""
+    if reason == _CLOSED:
+        return "the run ended"
+    reason = reason or "no reason given"
     return f"taken over: {reason}" if _TAKEN in reason.casefold() else f"link down: {reason}"
 
 
