@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -23,6 +21,7 @@ from xtalgo.app.journaling import Keeping, prepare
 from xtalgo.app.monitor import Monitor
 from xtalgo.app.news import Display, News
 from xtalgo.app.operator import Operator, OperatorClient
+from xtalgo.app.signals import stop_signals
 from xtalgo.app.summary import left_text
 from xtalgo.app.venues import AskPositions, Target, asker
 from xtalgo.client.aslive import make_trader
@@ -222,7 +221,7 @@ class LiveRun:
                     )
 
     async def _hear_signals(self, session: Session, scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(*_signals()) as received:
+        with trio.open_signal_receiver(*stop_signals()) as received:
             async for _ in received:
                 now = self.clock.now()
                 if session.trader.is_stopping or self._signalled:
@@ -284,16 +283,6 @@ class LiveRun:
             raise self.fault
         if self.display.writer.broken is not None:
             raise BrokenPipeError
-
-
-def _signals() -> list[signal.Signals]:
-    """What asks a run to end. A terminal that closes does, too, unless that is ignored (``nohup``)."""
-    if sys.platform == "win32":  # pragma: no cover
-        return [signal.SIGINT, signal.SIGBREAK]
-    found = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
 
 
 def demo_server(plan: Plan, token: str, now: Ns) -> SimServer:

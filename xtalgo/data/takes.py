@@ -26,7 +26,7 @@ from xtalgo.model.types import SECOND_NS, Ns
 from xtalgo.protocol.frames import MarketData, RpcReply, WireQuote
 from xtalgo.protocol.wire import parse_server
 
-__all__ = ["SIMULATED", "Row", "Rows", "Take", "contracts_of", "takes_of", "why_down"]
+__all__ = ["SIMULATED", "Row", "Rows", "Take", "contracts_of", "takes_of", "why_down", "why_leapt"]
 
 SIMULATED: Final = "Simulated Data Feed"
 """What NinjaTrader calls its made-up market, among ``connectedFeeds`` of GetQuote (documented by example)."""
@@ -196,7 +196,7 @@ class Take:
                 self._up = None
             case "leap":
                 by = msgspec.json.decode(item.text, type=_Leap).by
-                self._stop(max(self.ended, item.ts - max(0, by)), f"the clock jumped by {by / SECOND_NS:+.1f} s")
+                self._stop(max(self.ended, item.ts - max(0, by)), why_leapt(by))
                 self._up = item.ts if self._up is not None else None
             case "start":
                 self.began = item.ts
@@ -263,6 +263,11 @@ def why_down(reason: str) -> str:
         return "the run ended"
     reason = reason or "no reason given"
     return f"taken over: {reason}" if _TAKEN in reason.casefold() else f"link down: {reason}"
+
+
+def why_leapt(by: Ns) -> str:
+    """What a jump of the clock, by so many nanoseconds, is for a recording."""
+    return f"the clock jumped by {by / SECOND_NS:+.1f} s"
 
 
 # --- lives -------------------------------------------------------------------------------------------------------
