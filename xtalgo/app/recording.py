@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 
 from xtalgo.app.monitor import pin_news
 from xtalgo.app.news import Display, News
+from xtalgo.app.report import gap_lines
 from xtalgo.app.signals import stop_signals
 from xtalgo.client.caller import Notice
 from xtalgo.client.setup import Pin, Setup
@@ -197,7 +198,9 @@ class Recording:
             "age": {name: round(ages[name], 3) if name in ages else None for name in names},
             "gaps": len(tally.gaps),
         }
-        return News(now, "status", f"quotes: {', '.join(listed)}; {len(tally.gaps):,} gaps", facts)
+        missing = len(gap_lines(tally.gaps))
+        gaps = f"{missing:,} gap{'' if missing == 1 else 's'}"
+        return News(now, "status", f"quotes: {', '.join(listed)}; {gaps} so far", facts)
 
     # --- its life ------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@ class Verdict:
     difference: Difference | None = None
     notes: tuple[str, ...] = ()
     """What should be known about the journal."""
+    is_recording: bool = False
+    """Whether no strategy ran, so that there was nothing to decide."""
 
 
 class _Differs(Exception):
@@ -303,6 +305,9 @@ def verify(path: str | Path) -> Verdict:
     """Live a run again and compare. Raises ConfigError or JournalFailed for what stands in the way."""
     with read(path) as reader:
         seal = reader.verify()
+        if not any(header.strategies for header in reader.headers):
+            notes = _notes(reader, seal)
+            return Verdict(seal["inputs"][0], 0, 0, len(births(reader)), reader.chain, None, notes, is_recording=True)
         gaps = list(reader.gaps())
         if any(gap.name in ("inputs", "turns") for gap in gaps):
             first = next(gap for gap in gaps if gap.name in ("inputs", "turns"))
@@ -385,5 +390,8 @@ def verify_run(path: str, write: Callable[[str], None]) -> None:
     lives = f", {verdict.lives} lives" if verdict.lives > 1 else ""
     if verdict.difference is not None:
         raise NotSame(f"{path}: not the same again: {verdict.difference}")
+    if verdict.is_recording:
+        write(f"nothing to decide: a recording without strategies; the file is whole, {verdict.inputs:,} inputs{lives}")
+        return
     write(f"same: {verdict.inputs:,} inputs, {verdict.turns:,} turns, {verdict.decisions:,} decisions{lives}")
     write(f"chain of decisions: {verdict.chain}")

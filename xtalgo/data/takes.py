@@ -254,7 +254,8 @@ class Take:
         """Nothing more comes of this life; ``lost`` inputs at its end were never written."""
         if lost:
             self._lose(lost)
-        self._stop(self.ended, why)
+        if self._up is not None or not self.causes:  # else what ended the link is the reason
+            self._stop(self.ended, why)
 
 
 def why_down(reason: str) -> str:
