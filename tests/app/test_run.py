@@ -58,7 +58,7 @@ def test_json_is_one_object_with_the_agreed_keys(xtalgo: Xtalgo, es: Path) -> No
     assert outcome.out.count("\n") == 1
     result = json.loads(outcome.out, parse_constant=lambda word: pytest.fail(word))
     assert tuple(result) == JSON_KEYS
-    assert len(JSON_KEYS) == 19
+    assert len(JSON_KEYS) == 20
     for key in ("quotes", "orders", "fills", "round_trips", "rpcs"):
         assert type(result[key]) is int
     assert result["quotes"] == 240

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xtalgo.data.oslock import FileLock, LockHeld
+from xtalgo.data.oslock import FileLock, LockHeld, holder_of
 from xtalgo.model.errors import ConfigError
 
 START = 1_778_680_800_000_000_000
@@ -55,3 +55,18 @@ def test_a_folder_that_cant_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="can't be used"):
         FileLock(tmp_path / "file" / "a.lock").__enter__()
+
+
+def test_who_holds_it_for_somebody_who_only_looks(tmp_path: Path) -> None:
+    path = tmp_path / "run.db.lock"
+    assert holder_of(path) is None
+    assert not path.exists()
+    with FileLock(path):
+        assert f"process {os.getpid()}, since " in (holder_of(path) or "")
+        with pytest.raises(LockHeld):
+            FileLock(path).__enter__()
+    assert holder_of(path) is None
+    path.write_text('{"pid": 1, "since": "then", "command": "xtalgo run"}')  # whoever it was died
+    assert holder_of(path) is None
+    with FileLock(path):
+        pass
