@@ -649,3 +649,27 @@ def test_a_journal_without_a_start(tmp_path: Path) -> None:
         tape.quotes(2)
     assert packed(tmp_path / "q", path)[1][0].quotes == 1
     assert isinstance(tape.journal, Journal)
+
+
+def test_inputs_that_were_never_written_before_another_life(tmp_path: Path) -> None:
+    with Tape(tmp_path / "run.db") as tape:
+        tape.start(0)
+        tape.up(1)
+        tape.every_second(2, 5)
+        tape.lose(3)
+        tape.journal.add_header(tape.journal.header)
+        tape.start(8)
+        tape.up(9)
+        tape.quotes(10)
+    packing, _, recording = packed(tmp_path / "q", tape.path)
+    assert spans(recording) == [(ES, 4, 10, "3 inputs were never written, since the journal could not be (disk full)")]
+    assert [take.lost for take in packing.takes] == [3, 0]
+
+
+@pytest.mark.parametrize(("kind", "text"), [("link_down", "[]"), ("leap", '{"by":"x"}'), ("start", "{]")])
+def test_inputs_that_make_no_sense(tmp_path: Path, kind: str, text: str) -> None:
+    with Tape(tmp_path / "run.db") as tape:
+        tape.input(0, kind, text)
+        tape.quotes(2)
+    with pytest.raises(DataError, match=rf"run\.db: input 1: a {kind} that can't be read"):
+        packed(tmp_path / "q", tape.path)

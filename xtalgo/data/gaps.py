@@ -11,17 +11,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from xtalgo.client.streams import SILENCE
 from xtalgo.model.errors import DataError
 from xtalgo.model.sessions import Session, iso, session_at
 from xtalgo.model.types import NEVER, SECOND_NS, Ns
 
-__all__ = ["Cause", "Hole", "QuoteGap", "Stretch", "decode_gaps", "encode_gaps", "gaps_between", "holes_of", "why_of"]
+__all__ = [
+    "Cause",
+    "Edge",
+    "Hole",
+    "QuoteGap",
+    "Stretch",
+    "decode_gaps",
+    "edges_of",
+    "encode_gaps",
+    "gaps_between",
+    "gaps_of",
+    "holes_of",
+]
 
 _TOLD: Final = 4
 """How many different reasons of one gap are told."""
+
+_BEGINS: Final = "the recording begins"
+_OPENED: Final = "the session opened"
+_CLOSED: Final = "the session closed"
 
 
 class QuoteGap(msgspec.Struct, frozen=True):
@@ -42,6 +60,19 @@ class QuoteGap(msgspec.Struct, frozen=True):
             "to_ns": self.end,
             "why": self.why,
         }
+
+
+@frozen
+class Edge:
+    """Where the quotes of a file begin or end, and why there."""
+
+    at: Ns
+    why: str
+
+    @property
+    def text(self) -> str:
+        """As in the file's metadata: a JSON object."""
+        return msgspec.json.encode({"at": iso(self.at), "at_ns": self.at, "why": self.why}).decode()
 
 
 class _Told(msgspec.Struct):
@@ -128,7 +159,7 @@ def gaps_between(
         is_stale = is_open and min(begin, end) - start >= SILENCE
         if hole is None and not is_stale:
             continue
-        reasons = [] if hole is None else why_of(hole, begin, end, causes)
+        reasons = [] if hole is None else _why_of(hole, begin, end, causes)
         if is_stale:
             begin = start
             silence = f"no quote for {(end - start) // SECOND_NS} s"
@@ -136,7 +167,7 @@ def gaps_between(
         yield session, QuoteGap(instrument, begin, end, "; ".join(reasons))
 
 
-def why_of(hole: Hole, begin: Ns, end: Ns, causes: Sequence[Cause]) -> list[str]:
+def _why_of(hole: Hole, begin: Ns, end: Ns, causes: Sequence[Cause]) -> list[str]:
     """The reasons of a gap that begins in a hole: the hole's own, and what came on top before the gap's end."""
     low = bisect_left(causes, begin, key=lambda cause: cause.ts)
     high = bisect_left(causes, end, key=lambda cause: cause.ts)
@@ -172,3 +203,52 @@ def _pieces(before: Ns, after: Ns) -> Iterator[tuple[Session, Ns, Ns, bool]]:
         if start < end:
             yield session, start, end, True
         session = session_at(session.close)
+
+
+# --- of one file -------------------------------------------------------------------------------------------------
+
+
+def gaps_of(
+    name: str,
+    session: Session,
+    following: Session | None,
+    stamps: NDArray[np.int64],
+    before: Ns | None,
+    after: Ns | None,
+    holes: Sequence[Hole],
+    causes: Sequence[Cause],
+) -> Iterator[QuoteGap]:
+    """The gaps that the file of one session tells of, in order of time.
+
+    ``stamps`` are those of its quotes, ``before`` and ``after`` the last quote of earlier files and the first one of
+    later files, which is in the session ``following``. Gaps of sessions without a file stand in the file before them.
+    """
+    if before is not None:
+        for place, gap in gaps_between(name, before, int(stamps[0]), holes, causes):
+            if place == session:
+                yield gap
+    odd = {int(row) for row in np.flatnonzero(np.diff(stamps) >= SILENCE)}
+    odd |= {int(np.searchsorted(stamps, hole.start, side="right")) - 1 for hole in holes}
+    for row in sorted(odd):
+        if 0 <= row < len(stamps) - 1:
+            for _, gap in gaps_between(name, int(stamps[row]), int(stamps[row + 1]), holes, causes):
+                yield gap
+    if after is not None:
+        for place, gap in gaps_between(name, int(stamps[-1]), after, holes, causes):
+            if place != following:
+                yield gap
+
+
+def edges_of(
+    session: Session, stamps: NDArray[np.int64], before: Ns | None, after: Ns | None, holes: Sequence[Hole]
+) -> tuple[Edge, Edge]:
+    """Where the quotes of one file begin and end."""
+    first, last = int(stamps[0]), int(stamps[-1])
+    start = Edge(first, _BEGINS) if before is None else Edge(min(first, session.open), _OPENED)
+    if after is not None:
+        return start, Edge(session.close, _CLOSED)
+    hole = next(hole for hole in holes if hole.start >= last)
+    at, why = (hole.start, hole.why) if hole.start <= session.close else (session.close, _CLOSED)
+    if session.contains(last) and at - last >= SILENCE:
+        return start, Edge(last, f"no quote for {(at - last) // SECOND_NS} s, until: {why}")
+    return start, Edge(at, why)

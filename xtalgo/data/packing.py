@@ -18,13 +18,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import msgspec
 import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from xtalgo.client.streams import SILENCE
-from xtalgo.data.gaps import Cause, Hole, QuoteGap, Stretch, encode_gaps, gaps_between, holes_of
+from xtalgo.data.gaps import Cause, Edge, Hole, QuoteGap, Stretch, edges_of, encode_gaps, gaps_of, holes_of
 from xtalgo.data.journal_reader import JournalReader, read
 from xtalgo.data.journal_rows import Input
 from xtalgo.data.oslock import holder_of
@@ -32,34 +30,17 @@ from xtalgo.data.parquet import write_quotes
 from xtalgo.data.takes import Row, Rows, Take, takes_of
 from xtalgo.model.errors import ConfigError, DataError
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.sessions import Session, iso
-from xtalgo.model.types import SECOND_NS, Ns
+from xtalgo.model.sessions import Session
+from xtalgo.model.types import Ns
 from xtalgo.protocol.frames import MarketData, WireQuote
 from xtalgo.protocol.wire import parse_server
 
-__all__ = ["Edge", "Packed", "Packing"]
+__all__ = ["Packed", "Packing"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the inputs read so far, and how many there are to be read."""
 
 _OFTEN: Final = 1_000
-
-_BEGINS: Final = "the recording begins"
-_OPENED: Final = "the session opened"
-_CLOSED: Final = "the session closed"
-
-
-@frozen
-class Edge:
-    """Where the quotes of a file begin or end, and why there."""
-
-    at: Ns
-    why: str
-
-    @property
-    def text(self) -> str:
-        """As in the file's metadata: a JSON object."""
-        return msgspec.json.encode({"at": iso(self.at), "at_ns": self.at, "why": self.why}).decode()
 
 
 @frozen
@@ -355,8 +336,8 @@ class Packing:
         before = max((span.last for other, span in held.items() if other.open < session.open), default=None)
         after = min((span.first for other, span in held.items() if other.open > session.open), default=None)
         following = None if after is None else next(other for other, span in held.items() if span.first == after)
-        gaps = tuple(_gaps(name, session, following, stamps, before, after, holes, causes))
-        start, end = _edges(session, stamps, before, after, holes)
+        gaps = tuple(gaps_of(name, session, following, stamps, before, after, holes, causes))
+        start, end = edges_of(session, stamps, before, after, holes)
         takes = [self.takes[number] for number in sorted(columns.takes)]
         source = "; ".join(dict.fromkeys(take.source for take in takes))
         synthetic = any(take.is_synthetic for take in takes)
@@ -391,44 +372,3 @@ class Packing:
 
 
 _NOWHERE: Final = _Cover()
-
-
-def _gaps(
-    name: str,
-    session: Session,
-    following: Session | None,
-    stamps: NDArray[np.int64],
-    before: Ns | None,
-    after: Ns | None,
-    holes: Sequence[Hole],
-    causes: Sequence[Cause],
-) -> Iterator[QuoteGap]:
-    """The gaps that one file tells of. Those of sessions without a file stand in the file before them."""
-    if before is not None:
-        for place, gap in gaps_between(name, before, int(stamps[0]), holes, causes):
-            if place == session:
-                yield gap
-    odd = {int(row) for row in np.flatnonzero(np.diff(stamps) >= SILENCE)}
-    odd |= {int(np.searchsorted(stamps, hole.start, side="right")) - 1 for hole in holes}
-    for row in sorted(odd):
-        if 0 <= row < len(stamps) - 1:
-            for _, gap in gaps_between(name, int(stamps[row]), int(stamps[row + 1]), holes, causes):
-                yield gap
-    if after is not None:
-        for place, gap in gaps_between(name, int(stamps[-1]), after, holes, causes):
-            if place != following:
-                yield gap
-
-
-def _edges(
-    session: Session, stamps: NDArray[np.int64], before: Ns | None, after: Ns | None, holes: Sequence[Hole]
-) -> tuple[Edge, Edge]:
-    first, last = int(stamps[0]), int(stamps[-1])
-    start = Edge(first, _BEGINS) if before is None else Edge(min(first, session.open), _OPENED)
-    if after is not None:
-        return start, Edge(session.close, _CLOSED)
-    hole = next(hole for hole in holes if hole.start >= last)
-    at, why = (hole.start, hole.why) if hole.start <= session.close else (session.close, _CLOSED)
-    if session.contains(last) and at - last >= SILENCE:
-        return start, Edge(last, f"no quote for {(at - last) // SECOND_NS} s, until: {why}")
-    return start, Edge(at, why)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,6 +39,9 @@ _CLOSED: Final = "closed by us"
 
 Row: TypeAlias = tuple[str, WireQuote]
 """A quote with the canonical name of its instrument."""
+
+
+T = TypeVar("T")
 
 
 class _Start(msgspec.Struct):
@@ -131,8 +134,8 @@ class Take:
     """The first and the last input that lie in each session."""
     feeds: dict[str, None] = field(factory=dict)
     """The data feeds that GetQuote told of."""
-    began: Ns = 0
     ended: Ns = 0
+    """The stamp of its last input."""
     lost: int = 0
     """Inputs that were never written."""
     _up: Ns | None = None
@@ -192,16 +195,20 @@ class Take:
             case "link_up":
                 self._up = item.ts
             case "link_down":
-                self._stop(item.ts, why_down(msgspec.json.decode(item.text, type=_Down).reason))
+                self._stop(item.ts, why_down(self._facts(item, _Down).reason))
                 self._up = None
             case "leap":
-                by = msgspec.json.decode(item.text, type=_Leap).by
+                by = self._facts(item, _Leap).by
                 self._stop(max(self.ended, item.ts - max(0, by)), why_leapt(by))
                 self._up = item.ts if self._up is not None else None
-            case "start":
-                self.began = item.ts
         self.last, self.ended = item.number, item.ts
         return quotes
+
+    def _facts(self, item: Input, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(item.text, type=kind)
+        except msgspec.MsgspecError:
+            raise DataError(f"{self.journal}: input {item.number}: a {item.kind} that can't be read") from None
 
     def _place(self, item: Input) -> None:
         session = self.session
@@ -287,7 +294,7 @@ def takes_of(reader: JournalReader, book: ContractBook, *, goes_on: bool) -> Ite
     for item in reader.inputs():
         if item.kind == "start" or take is None:
             if take is not None:
-                take.finish("the run ended, and was taken up again later")
+                take.finish("the run ended, and was taken up again later", item.number - take.last - 1)
             count += 1
             head = _head(reader, item, count)
             if head not in rows:
