@@ -55,9 +55,17 @@ def test_what_is_exported_says_what_it_is() -> None:
 
 def test_what_strategies_meet_is_public() -> None:
     """Every type of ours in the signatures of the public classes can be imported from `xtalgo`."""
-    inner = {"Seat", "BarBuilder", "PlaceOrder"}  # what the engine keeps in or makes of them
+    inner = {"Seat", "BarBuilder", "PlaceOrder", "Denial"}  # what the engine keeps in or makes of them
     missing = set()
-    for owner in (xtalgo.Strategy, xtalgo.SignalStrategy, xtalgo.Order, xtalgo.Fill, xtalgo.Bars, xtalgo.Timer):
+    for owner in (
+        xtalgo.Strategy,
+        xtalgo.SignalStrategy,
+        xtalgo.Order,
+        xtalgo.OrderGroup,
+        xtalgo.Fill,
+        xtalgo.Bars,
+        xtalgo.Timer,
+    ):
         module = sys.modules[owner.__module__]
         told = [str(hint) for hint in inspect.get_annotations(owner).values()]
         for name, member in inspect.getmembers(owner):

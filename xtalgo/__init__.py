@@ -7,8 +7,10 @@ import typing as _typing
 
 from xtalgo.engine import rolling
 from xtalgo.engine.bars import Bars
+from xtalgo.engine.groups import GroupCost, GroupMember, MemberStatus, OrderGroup
 from xtalgo.engine.indicators import Crossing, Ema, RollingMax, RollingMean, RollingMin, RollingStd
 from xtalgo.engine.orders import Order
+from xtalgo.engine.pacing import Forecast
 from xtalgo.engine.risk import DenyReason, RiskLimits, TradingState
 from xtalgo.engine.series import Columns, QuoteTable, Window
 from xtalgo.engine.strategy import SignalStrategy, Strategy
@@ -57,14 +59,19 @@ __all__ = [
     "Fees",
     "Fill",
     "FillModel",
+    "Forecast",
+    "GroupCost",
+    "GroupMember",
     "Instrument",
     "Latency",
     "LinkDown",
     "LinkUp",
+    "MemberStatus",
     "NoConnection",
     "NotSent",
     "Ns",
     "Order",
+    "OrderGroup",
     "OrderStatus",
     "OrderType",
     "OutcomeUnknown",

@@ -190,7 +190,7 @@ def test_a_gate_with_limits_is_never_open_unseen() -> None:
 
 
 def test_every_reason_of_the_gate_is_given() -> None:
-    """The others are the desk's (it is closing), the liaison's (the venue can't be told, or asked) and the guards'."""
+    """The others are the desk's (it is closing), the liaison's (the venue can't be told, or asked), groups' and guards'."""
     limits = {
         DenyReason.ORDER_SIZE: RiskLimits(max_order_quantity=1),
         DenyReason.POSITION: RiskLimits(max_position=1),
@@ -204,6 +204,7 @@ def test_every_reason_of_the_gate_is_given() -> None:
     others = {DenyReason.CLOSING, DenyReason.LINK_DOWN, DenyReason.RECONCILING}
     others |= {DenyReason.STALE_QUOTES, DenyReason.IN_DOUBT, DenyReason.EXTERNAL}
     others |= {DenyReason.ACCOUNT_LOSS, DenyReason.DRAWDOWN, DenyReason.CONTRACTS, DenyReason.POSITIONS}
+    others |= {DenyReason.GROUP, DenyReason.BUDGET}
     others |= {DenyReason.TRADING_HOURS, DenyReason.FLATTEN_BY, DenyReason.QUOTE_AGE, DenyReason.NAKED}
     assert set(limits) == set(DenyReason) - others
     for expected, limit in limits.items():

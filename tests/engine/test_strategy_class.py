@@ -350,6 +350,10 @@ VERBS: dict[str, Callable[[Strategy], object]] = {
     "buy": lambda s: s.buy(ES, 1),
     "sell": lambda s: s.sell(ES, 1),
     "order_target": lambda s: s.order_target(ES, 1),
+    "buy_group": lambda s: s.buy_group(ES, 1),
+    "sell_group": lambda s: s.sell_group(ES, 1),
+    "target_group": lambda s: s.target_group(ES, 1),
+    "close_group": lambda s: s.close_group(ES),
     "change": lambda s: s.change(ORDER, quantity=1),  # type: ignore[arg-type]
     "cancel": lambda s: s.cancel(ORDER),  # type: ignore[arg-type]
     "cancel_all": lambda s: s.cancel_all(),
@@ -366,7 +370,7 @@ VERBS: dict[str, Callable[[Strategy], object]] = {
 def test_every_public_name_of_a_strategy_is_a_callback_or_a_verb() -> None:
     callbacks = {
         *("on_start", "on_quote", "on_bar", "on_fill", "on_order", "on_timer", "on_pnl", "on_link"),
-        *("on_external", "on_stop"),
+        *("on_external", "on_group", "on_stop"),
     }
     public = {name for name in dir(Strategy) if not name.startswith("_")}
     assert public - callbacks == set(VERBS)

@@ -60,12 +60,14 @@ def make_trader(
 
     def make_engine(found: Sequence[str], pin: Callable[[str], str]) -> Engine:
         engine = Engine(strategies, contracts=contracts, pin=pin, accounts=found, limits=limits, run=run, asks=True)
+        engine.queue = trader.queue
         if prepare is not None:
             prepare(engine)
         return engine
 
     setup = Setup(tuple(accounts), tuple(names), contracts, real_allowed)
-    return Trader(setup, make_engine)
+    trader = Trader(setup, make_engine)
+    return trader
 
 
 class Rehearsal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Final
 
 from xtalgo.model.types import MILLISECOND_NS, MINUTE_NS, Ns
@@ -40,6 +41,10 @@ class TokenBucket:
         # What the late refill withholds from calls that are not urgent; it grows with the refill until `_until`.
         self._withheld = 0
         self._until: Ns = 0
+
+    def copy(self) -> TokenBucket:
+        """Another one in the same state."""
+        return copy(self)
 
     def _held(self, now: Ns) -> tuple[int, int]:
         """Units in the bucket at ``now``, and how many of them are withheld."""

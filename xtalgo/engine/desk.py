@@ -32,7 +32,7 @@ class DeskHost(ExitsHost, Protocol):
     now: Ns
     barred: bool
 
-    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
+    def gate(self, desk: Desk, change: int, order: Order | None = None, ahead: int = 0) -> Denial | None:
         """Ask the risk gate about ``change`` signed contracts; ``order`` is the draft that would make it, if any."""
 
     def deny(self, order: Order, denial: Denial) -> None:
@@ -70,6 +70,8 @@ class Desk:
     closing: bool = False
     _waiting: list[Order] = field(factory=list)
     """Orders that wait for the exits to make room."""
+    once: bool = False
+    """Whether the part of the target that opens is tried only once."""
     _goal_denied: str = ""
     _tried: Ns | None = None
     """When an order for the standing target or the close last came to nothing."""
@@ -127,29 +129,52 @@ class Desk:
         """Send a draft through the gate and, unless exits must make room first, on to the queue."""
         if order.is_done:
             return None
-        if self.closing and order.role is Role.ENTRY:
-            return self._deny(order, Denial(DenyReason.CLOSING, f"{self.contract.name} is being closed"))
-        if (self.host.barred or not self.gate.is_open) and (
-            denial := self.host.gate(self, order.side * order.quantity, order)
-        ) is not None:
-            return self._deny(order, denial)
-        if self.exits.pairs and order.type is OrderType.MARKET and order.side * self.book.position < 0:
+        if (denial := self.judge(order)) is not None:
+            self.deny(order, denial)
+            return denial
+        if self.waits_for_room(order):
             self._waiting.append(order)
         else:
             self.host.passed(self, order)
         return None
 
-    def _deny(self, order: Order, denial: Denial) -> Denial:
+    def judge(self, order: Order, ahead: int = 0) -> Denial | None:
+        """Why a draft would be denied, after ``ahead`` other orders of its strategy; None to let it pass."""
+        if self.closing and order.role is Role.ENTRY:
+            return Denial(DenyReason.CLOSING, f"{self.contract.name} is being closed")
+        if self.host.barred or not self.gate.is_open:
+            return self.host.gate(self, order.side * order.quantity, order, ahead)
+        return None
+
+    def deny(self, order: Order, denial: Denial) -> None:
+        """End a draft as denied."""
         self.host.deny(order, denial)
         self.orders.remove(order)
-        return denial
 
-    def target(self, quantity: int, order: Order | None) -> None:
+    def waits_for_room(self, order: Order) -> bool:
+        """Whether exits have to make room before a draft can be sent."""
+        return bool(self.exits.pairs) and order.type is OrderType.MARKET and order.side * self.book.position < 0
+
+    def clearing(self, change: int | None) -> int:
+        """Requests that come before a market order of ``change`` signed contracts, or before a close (None)."""
+        if change is None:
+            out = sum(order.status not in (OrderStatus.DRAFT, OrderStatus.QUEUED) for order in self.orders)
+            return out + len(self.exits.open_orders())
+        requests, left = 0, abs(change) if change * self.book.position < 0 else 0
+        for pair in self.exits.pairs:
+            if left > 0:
+                requests += len(pair.legs)
+                left -= pair.covered
+        return requests
+
+    def target(self, quantity: int, order: Order | None, *, once: bool = False) -> None:
         """Let a target stand until it is met or replaced; ``order`` is the draft that would meet it, if any.
 
-        Resting entries are cancelled: they could carry the position past the target.
+        Resting entries are cancelled: they could carry the position past the target. With ``once`` what opens is tried
+        this one time: only its part toward flat stands.
         """
         self.goal = quantity
+        self.once = once
         self._goal_denied = ""
         self._tried = None
         if self.closing and order is not None:
@@ -317,6 +342,13 @@ class Desk:
     def _pursue(self, goal: int) -> None:
         under_way = self.under_way()
         delta = goal - self.book.position - under_way
+        if delta and self.once:
+            toward = _toward_flat(goal, self.book.position)
+            if toward is None:
+                self.goal = None
+                return
+            self.goal = goal = toward
+            delta = goal - self.book.position - under_way
         if not delta:
             if not under_way and not (self.orders and self._resting_entries()):
                 self.goal = None
@@ -380,3 +412,10 @@ class Desk:
         )
         self.orders.append(order)
         return order
+
+
+def _toward_flat(goal: int, position: int) -> int | None:
+    """What of a target only shrinks a position; None when nothing does."""
+    if goal * position < 0:
+        return 0
+    return goal if abs(goal) < abs(position) else None

@@ -20,6 +20,7 @@ from xtalgo.engine.daystate import DayState
 from xtalgo.engine.dealings import SAID, Dealings
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES, Feeds
+from xtalgo.engine.groups import OrderGroup
 from xtalgo.engine.guards import Guards
 from xtalgo.engine.ledger import PositionView
 from xtalgo.engine.losses import DailyLoss
@@ -288,18 +289,26 @@ class Engine(Dealings):
                     desk.sync()
                     if self.guards is not None:
                         self.guards.look(desk)
+        if self.groups.open:
+            self.groups.look()
         commands, self._out = self._out, []
         return commands
 
     def _deliver_notices(self) -> None:
         if self._notices:
             notices, self._notices = self._notices, []
-            for order in notices:
-                self._call(self._tell, order)
+            for told in notices:
+                self._call(self._tell, told)
 
-    def _tell(self, order: Order) -> None:
-        if self._started:  # what is found of an earlier life before that, on_start sees
-            self.seats[order.owner].strategy.on_order(order)
+    def _tell(self, told: Order | OrderGroup) -> None:
+        if not self._started:  # what is found of an earlier life before that, on_start sees
+            return
+        if isinstance(told, OrderGroup):
+            self.seats[told.owner].strategy.on_group(told)
+            return
+        self.seats[told.owner].strategy.on_order(told)
+        if self.groups.open and (group := self.groups.heard(told)) is not None:
+            self.seats[told.owner].strategy.on_group(group)
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         """Call one of the authors' functions."""

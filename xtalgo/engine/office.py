@@ -5,21 +5,25 @@ The engine is an office that also takes turns; everything here happens inside on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from msgspec import structs
 
 from xtalgo.engine.amendments import Amendments
 from xtalgo.engine.brackets import Exits
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import WATCHES, Feeds
+from xtalgo.engine.groups import Groups, OrderGroup
 from xtalgo.engine.guards import Guards
 from xtalgo.engine.ledger import Ledger
 from xtalgo.engine.liaison import Liaison
 from xtalgo.engine.orders import Blotter, Order
+from xtalgo.engine.pacing import Forecast, Lane, PacingQueue, slot_of
 from xtalgo.engine.risk import Breach, Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
-from xtalgo.model.commands import CancelOrder, ChangeOrder, Command
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, Mutation
 from xtalgo.model.events import Quote
 from xtalgo.model.types import NEVER, SECOND_NS, Ns, Trigger
 
@@ -47,6 +51,10 @@ class Office:
         """Dealings with a venue that has to be asked; None where the exchange tells by itself."""
         self.guards: Guards | None = None
         """Guards of whole accounts; None where no limit of an account is set and nothing of one is remembered."""
+        self.groups = Groups(self)
+        """Groups of orders in several accounts of which something is still to be seen."""
+        self.queue: PacingQueue[Any] | None = None
+        """Where commands will wait for their tokens, for those who ask when they would leave; the driver sets it."""
         self.breaches: list[Breach] = []
         """What the guards closed, and why."""
         self.on_breach: Callable[[Breach], None] | None = None
@@ -59,7 +67,7 @@ class Office:
         self._wishes: list[tuple[Callable[[], object], Desk | None]] = []
         self._dirty: dict[int, Desk] = {}
         self._desks: dict[tuple[str, str, str], Desk] = {}
-        self._notices: list[Order] = []
+        self._notices: list[Order | OrderGroup] = []
         self._retries: dict[str, list[tuple[Ns, Desk]]] = {}
         self._held: dict[int, Desk] = {}
         self._poll: Timer | None = None
@@ -102,7 +110,10 @@ class Office:
     def submit(self, order: Order, *, reduces: bool = False) -> None:
         """Queue an order that needs no gate, or passed it."""
         self.blotter.step(order, Trigger.SUBMIT, self.now)
-        self._out.append(order.command(reduces=reduces))
+        command = order.command(reduces=reduces)
+        if self.groups.deadlines and (until := self.groups.deadlines.get(order.id)) is not None:
+            command = structs.replace(command, ttl=until - self.now)
+        self._out.append(command)
         self.decisions.append(
             (
                 self.now,
@@ -133,8 +144,8 @@ class Office:
         """The quantity an order will have when everything asked for has happened."""
         return self.amendments.wanted_quantity(order)
 
-    def gate(self, desk: Desk, change: int, order: Order | None = None) -> Denial | None:
-        """Ask the risk gate about a change of a desk's position."""
+    def gate(self, desk: Desk, change: int, order: Order | None = None, ahead: int = 0) -> Denial | None:
+        """Ask the risk gate about a change of a desk's position, after ``ahead`` other orders have passed."""
         if self.barred and (denial := self._barrier(desk, change, order)) is not None:
             return denial
         if self.guards is not None and (denial := self.guards.denies(desk, change, order)) is not None:
@@ -148,8 +159,9 @@ class Office:
             if held.owner == desk.owner
             for other in held.orders
         )
+        quote = desk.series.quote
         return desk.gate.check(
-            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, desk.series.quote
+            self.now, desk.account, desk.contract, change, prices, desk.exposure(order), opened, quote, ahead
         )
 
     def _barrier(self, desk: Desk, change: int, order: Order | None) -> Denial | None:
@@ -225,6 +237,27 @@ class Office:
     def _dropped(self, order: Order) -> None:
         self._notices.append(order)
         self.touch(self._desk_of(order))
+
+    # --- groups of orders ----------------------------------------------------------------------------------------
+
+    def forecast(self, lanes: Sequence[Lane], *, drafts: bool) -> Forecast:
+        """When requests in these lanes would leave, behind what waits and what this turn has decided so far.
+
+        With ``drafts`` the orders that were wished for in this turn, and are not judged yet, count as well.
+        """
+        ahead = [slot_of(command).lane for command in self._out if isinstance(command, Mutation)]
+        if drafts:
+            ahead += [Lane.PLACE for desk in self._desks.values() for order in desk.orders if desk.is_unjudged(order)]
+        found = (self.queue or PacingQueue()).forecast(self.now, [*ahead, *lanes])
+        return found._replace(leaves=found.leaves[len(ahead) :])
+
+    def grouped(self, group: OrderGroup, facts: Sequence[int | float | str | None]) -> None:
+        """Write a group's decision down."""
+        self._decide("group", group.id, *facts)
+
+    def tell_of(self, group: OrderGroup) -> None:
+        """Let a group's strategy hear of it at its next turn."""
+        self._notices.append(group)
 
     # --- guards of accounts --------------------------------------------------------------------------------------
 

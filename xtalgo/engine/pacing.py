@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from attrs import define, evolve, field
@@ -24,6 +24,7 @@ __all__ = [
     "ENTRY_TTL",
     "RESERVE",
     "Entry",
+    "Forecast",
     "Lane",
     "PacingQueue",
     "Slot",
@@ -69,10 +70,27 @@ def slot_of(command: PlaceOrder | ChangeOrder | CancelOrder) -> Slot:
     if isinstance(command, PlaceOrder):
         if command.reduces or command.role is not Role.ENTRY:
             return Slot(Lane.REDUCE, None, command.order_id)
-        return Slot(Lane.PLACE, ENTRY_TTL, command.order_id)
+        return Slot(Lane.PLACE, ENTRY_TTL if command.ttl is None else command.ttl, command.order_id)
     if isinstance(command, ChangeOrder):
         return Slot(Lane.PLACE, None, f"{command.order_id}/change")
     return Slot(Lane.REDUCE, None, f"{command.order_id}/cancel")
+
+
+class Forecast(NamedTuple):
+    """When requests would leave that are queued ``asked``, in the order of queueing; NEVER while the link is down."""
+
+    asked: Ns
+    leaves: tuple[Ns, ...]
+
+    @property
+    def at_once(self) -> int:
+        """How many would leave in the same moment."""
+        return sum(when <= self.asked for when in self.leaves)
+
+    @property
+    def last(self) -> Ns:
+        """When the last would leave."""
+        return max(self.leaves, default=self.asked)
 
 
 @define(eq=False)
@@ -198,6 +216,34 @@ class PacingQueue(Generic[T]):
         while self._deadlines and self._deadlines[0][3].gone:
             heapq.heappop(self._deadlines)
         return min(ready, max(now, self._deadlines[0][0])) if self._deadlines else ready
+
+    def forecast(self, now: Ns, lanes: Sequence[Lane]) -> Forecast:
+        """When requests in these lanes would leave if they were queued now, behind what waits already.
+
+        Nothing more urgent must come between. After a refusal, when replies decide, it assumes that none comes.
+        """
+        asked = now
+        if self._held is not None:
+            return Forecast(asked, (NEVER,) * len(lanes))
+        bucket = self.bucket.copy()
+        trial: PacingQueue[int | None] = PacingQueue(bucket)
+        trial.throttle = self.throttle.copy(bucket)
+        for lane in self._lanes[: max(lanes, default=Lane.REDUCE) + 1]:
+            for entry in lane:
+                if not entry.gone and (entry.deadline is None or entry.deadline >= now):
+                    trial.push(None, entry.lane, now, ttl=None if entry.deadline is None else entry.deadline - now)
+        for number, place in enumerate(lanes):
+            trial.push(number, place, now)
+        leaves, left = [NEVER] * len(lanes), len(lanes)
+        while left:
+            now = trial.due(now)
+            while left and (head := trial.pop(now)) is not None:
+                if head.item is not None:
+                    leaves[head.item] = now
+                    left -= 1
+            for _ in trial.expired(now):  # after the pops: at its deadline an entry may still leave
+                pass
+        return Forecast(asked, tuple(leaves))
 
     def pop(self, now: Ns) -> Entry[T] | None:
         """The next item, with its token taken; None when nothing may leave now."""

@@ -84,6 +84,10 @@ class DenyReason(enum.StrEnum):
     """``flatten_by`` has passed and the next session has not begun."""
     QUOTE_AGE = "quote_age"
     """The newest quote of the instrument is older than ``max_quote_age``, or there is none."""
+    GROUP = "group"
+    """Another order of its all-or-none group was denied, so none of them is sent."""
+    BUDGET = "budget"
+    """The request budget can't carry its all-or-none group within the group's time limit."""
     NAKED = "naked"
     """Never denies an order: a stop loss was missing for ``naked_after`` seconds, so its position is closed."""
 
@@ -269,11 +273,12 @@ class RiskGate:
         exposure: Exposure,
         open_orders: int | None,
         quote: Quote | None,
+        ahead: int = 0,
     ) -> Denial | None:
         """None to let an order of ``change`` signed contracts pass, or why not. Changes nothing.
 
         ``open_orders`` is how many the strategy has besides this one; None judges a change of an order that it has
-        already, of which there can't be too many.
+        already, of which there can't be too many. ``ahead`` counts orders that will have passed before this one.
         """
         if exposure.reduces(change):
             return None
@@ -289,15 +294,17 @@ class RiskGate:
         if limits.max_position is not None and exposure.worst(change) > limits.max_position:
             text = f"{contract.name} could reach {exposure.worst(change)}, at most {limits.max_position}"
             return Denial(DenyReason.POSITION, text)
-        if limits.max_open_orders is not None and open_orders is not None and open_orders >= limits.max_open_orders:
-            return Denial(DenyReason.OPEN_ORDERS, f"{open_orders} open, at most {limits.max_open_orders}")
+        if limits.max_open_orders is not None and open_orders is not None:
+            opened = open_orders + ahead
+            if opened >= limits.max_open_orders:
+                return Denial(DenyReason.OPEN_ORDERS, f"{opened} open, at most {limits.max_open_orders}")
         if (denial := self.check_prices(contract, prices, quote)) is not None:
             return denial
         if limits.max_orders_per_minute is not None and open_orders is not None:
             while self._passed and self._passed[0] <= now - MINUTE_NS:
                 self._passed.popleft()
-            if len(self._passed) >= limits.max_orders_per_minute:
-                text = f"{len(self._passed)} in the last minute, at most {limits.max_orders_per_minute}"
+            if (passed := len(self._passed) + ahead) >= limits.max_orders_per_minute:
+                text = f"{passed} in the last minute, at most {limits.max_orders_per_minute}"
                 return Denial(DenyReason.ORDER_RATE, text)
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from xtalgo.engine.bars import Bars, Basis
 from xtalgo.engine.brackets import Plan
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES
+from xtalgo.engine.groups import OrderGroup
+from xtalgo.engine.groupverbs import close_group, order_group, target_group
 from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import RiskGate, TradingState
 from xtalgo.engine.series import Columns, Window
@@ -197,8 +199,41 @@ class Seat:
     ) -> Order:
         """Make a draft and let the end of the turn decide."""
         self._look()
-        quantity = whole("quantity", quantity)
         desk = self.desk(instrument, account)
+        order = self.draft(
+            desk,
+            side,
+            quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            oco=oco,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+        )
+
+        def act() -> None:
+            desk.goal = None
+            desk.place(order)
+
+        self._wish(desk, act)
+        return order
+
+    def draft(
+        self,
+        desk: Desk,
+        side: Side,
+        quantity: int,
+        *,
+        limit_price: float | None,
+        stop_price: float | None,
+        tif: TimeInForce | str,
+        oco: str | None,
+        stop_loss: int | float | None,
+        take_profit: int | float | None,
+    ) -> Order:
+        """An order of checked arguments that nothing has been decided about."""
+        quantity = whole("quantity", quantity)
         contract = desk.contract
         plan = plan_of(desk, side, stop_loss, take_profit, limit_price or stop_price)
         order = desk.draft(
@@ -211,12 +246,6 @@ class Seat:
         )
         if plan is not None:
             desk.plans[order.id] = plan
-
-        def act() -> None:
-            desk.goal = None
-            desk.place(order)
-
-        self._wish(desk, act)
         return order
 
     def order_target(self, instrument: str, quantity: int, account: str | None) -> Order | None:
@@ -224,7 +253,7 @@ class Seat:
         self._look()
         target = quantity if type(quantity) is int else target_of(quantity)
         desk = self.desk(instrument, account)
-        if desk.goal == target and not desk.closing:
+        if desk.goal == target and not desk.closing and not desk.once:
             return None
         delta = target - desk.book.position - desk.under_way()
         order = desk.draft(Side.BUY if delta > 0 else Side.SELL, abs(delta)) if delta else None
@@ -354,6 +383,41 @@ class Seat:
 
     def _wish(self, desk: Desk, act: Callable[[], object]) -> None:
         self.engine.wish(act, desk)
+
+    # --- several accounts ----------------------------------------------------------------------------------------
+
+    def order_group(
+        self,
+        side: Side,
+        instrument: str,
+        quantity: int | Mapping[str, int],
+        accounts: Iterable[str] | None,
+        *,
+        within: float,
+        all_or_none: bool,
+        **how: Any,
+    ) -> OrderGroup:
+        """An order in each of several accounts, as one decision."""
+        self._look()
+        return order_group(self, side, instrument, quantity, accounts, within=within, all_or_none=all_or_none, **how)
+
+    def target_group(
+        self,
+        instrument: str,
+        quantity: int | Mapping[str, int],
+        accounts: Iterable[str] | None,
+        *,
+        within: float,
+        all_or_none: bool,
+    ) -> OrderGroup:
+        """A position in each of several accounts, as one decision."""
+        self._look()
+        return target_group(self, instrument, quantity, accounts, within=within, all_or_none=all_or_none)
+
+    def close_group(self, instrument: str, accounts: Iterable[str] | None) -> OrderGroup:
+        """A close in each of several accounts, as one decision."""
+        self._look()
+        return close_group(self, instrument, accounts)
 
     # --- time and notes ------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -12,6 +13,7 @@ from attrs import setters
 from numpy.typing import NDArray
 
 from xtalgo.engine.bars import Bars, Basis
+from xtalgo.engine.groups import OrderGroup
 from xtalgo.engine.orders import Order
 from xtalgo.engine.seat import Seat
 from xtalgo.engine.series import Columns, Window
@@ -87,6 +89,9 @@ class Strategy:
 
     def on_order(self, order: Order) -> None:
         """When the status of one of its orders has moved: working, denied, refused, filled, cancelled, expired."""
+
+    def on_group(self, group: OrderGroup) -> None:
+        """When each order of a group has been placed or is over, and when its accounts differ, or agree, after that."""
 
     def on_timer(self, tag: str) -> None:
         """When a timer runs."""
@@ -273,6 +278,94 @@ class Strategy:
     def halt(self, reason: str) -> None:
         """Open nothing more in this run: entries are cancelled, exits kept; only orders that reduce still pass."""
         self._at_work.halt(reason)
+
+    # --- several accounts ----------------------------------------------------------------------------------------
+
+    def buy_group(
+        self,
+        instrument: str,
+        quantity: int | Mapping[str, int],
+        *,
+        accounts: Iterable[str] | None = None,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        tif: TimeInForce | str = TimeInForce.DAY,
+        stop_loss: int | float | None = None,
+        take_profit: int | float | None = None,
+        within: float = 2.0,
+        all_or_none: bool = False,
+    ) -> OrderGroup:
+        """Buy in several accounts (default: all) as one decision; returns the live group. Orders are as ``buy``'s.
+
+        ``quantity`` is one for all, or one by account. What only reduces goes first, the largest position before the
+        others; then what opens, the smallest resulting position first. What opens and has not left after ``within``
+        seconds goes stale, in all accounts at the same moment. A denial in one account does not stop the others,
+        unless ``all_or_none``: then, if the risk gate denies one or the request budget can't carry all in time, none
+        is sent. Once something has left nothing is promised: a group never undoes anything, see ``on_group``.
+        """
+        return self._at_work.order_group(
+            Side.BUY,
+            instrument,
+            quantity,
+            accounts,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            within=within,
+            all_or_none=all_or_none,
+        )
+
+    def sell_group(
+        self,
+        instrument: str,
+        quantity: int | Mapping[str, int],
+        *,
+        accounts: Iterable[str] | None = None,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        tif: TimeInForce | str = TimeInForce.DAY,
+        stop_loss: int | float | None = None,
+        take_profit: int | float | None = None,
+        within: float = 2.0,
+        all_or_none: bool = False,
+    ) -> OrderGroup:
+        """Sell in several accounts, to close or to go short; as ``buy_group``."""
+        return self._at_work.order_group(
+            Side.SELL,
+            instrument,
+            quantity,
+            accounts,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=tif,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            within=within,
+            all_or_none=all_or_none,
+        )
+
+    def target_group(
+        self,
+        instrument: str,
+        quantity: int | Mapping[str, int],
+        *,
+        accounts: Iterable[str] | None = None,
+        within: float = 2.0,
+        all_or_none: bool = False,
+    ) -> OrderGroup:
+        """Bring the position to ``quantity`` signed contracts in several accounts (default: all) as one decision.
+
+        Each account's order is what ``order_target`` would send, in the order and under the limits of ``buy_group``.
+        What brings a position toward flat stands until it is met or replaced; what opens is tried once, since a late
+        entry in one account is none that was decided.
+        """
+        return self._at_work.target_group(instrument, quantity, accounts, within=within, all_or_none=all_or_none)
+
+    def close_group(self, instrument: str, *, accounts: Iterable[str] | None = None) -> OrderGroup:
+        """``close`` an instrument in several accounts (default: all), largest position first; it never goes stale."""
+        return self._at_work.close_group(instrument, accounts)
 
     # --- time and notes ------------------------------------------------------------------------------------------
 

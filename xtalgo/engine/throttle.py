@@ -8,6 +8,7 @@ the first burst of twenty into a bucket that a rival has emptied unseen is refus
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import Final
 
 from attrs import define, field
@@ -70,6 +71,12 @@ class Throttle:
 
     def __attrs_post_init__(self) -> None:
         self._full = self.bucket.per_minute
+
+    def copy(self, bucket: TokenBucket) -> Throttle:
+        """Another one in the same state, over a copy of its bucket."""
+        made = copy(self)
+        made.bucket, made._flying = bucket, self._flying.copy()
+        return made
 
     @property
     def per_minute(self) -> int:

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from xtalgo.model.types import OrderType, Role, Side, TimeInForce
+from xtalgo.model.types import Ns, OrderType, Role, Side, TimeInForce
 
 __all__ = [
     "EVERY_ACCOUNT",
@@ -38,6 +38,8 @@ class PlaceOrder(msgspec.Struct, frozen=True):
     role: Role = Role.ENTRY
     reduces: bool = False
     """Whether it could only shrink a position when it passed the risk gate; such an order never goes stale."""
+    ttl: Ns | None = None
+    """How long it may wait for a token, where its group has a time limit; None is as long as any entry may."""
 
 
 class ChangeOrder(msgspec.Struct, frozen=True):

@@ -86,6 +86,7 @@ class Replay:
             limits=self.settings.limits,
             make_series=lambda contract: RecordedSeries(contract, self.table),
         )
+        self.engine.queue = self.queue
         self.exchange = SimExchange(
             self.contracts.contract,
             self._quote_of,
