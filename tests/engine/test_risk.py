@@ -190,7 +190,7 @@ def test_a_gate_with_limits_is_never_open_unseen() -> None:
 
 
 def test_every_reason_of_the_gate_is_given() -> None:
-    """The others are the desk's (it is closing), the liaison's (the venue can't be told, or asked), groups' and guards'."""
+    """Others are the desk's (it is closing), the liaison's (the venue can't be told, or asked), groups' or guards'."""
     limits = {
         DenyReason.ORDER_SIZE: RiskLimits(max_order_quantity=1),
         DenyReason.POSITION: RiskLimits(max_position=1),
