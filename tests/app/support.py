@@ -8,6 +8,7 @@ from attrs import frozen
 ROOT = Path(__file__).resolve().parents[2]
 MOMO = str(ROOT / "strategies" / "momo.py")
 FADE = str(ROOT / "strategies" / "fade.py")
+TOGETHER = str(ROOT / "strategies" / "together.py")
 
 BUYER = """\
 from xtalgo import Instrument, Quote, Strategy

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from app.support import FADE, MOMO, quotes_text, write
+from app.support import FADE, MOMO, TOGETHER, quotes_text, write
 
-from xtalgo import ContractBook, OrderType, Result, replay
+from xtalgo import ContractBook, OrderType, ReplaySettings, Result, replay
 from xtalgo.app.loader import load_strategies, parameters_of
 from xtalgo.data.quotes import load_recording
 
@@ -53,8 +53,20 @@ def test_fade_has_one_bracketed_trade_at_a_time(folder: Path) -> None:
         assert abs(position) <= 1
 
 
+def test_together_trades_in_all_accounts_or_in_none(folder: Path) -> None:
+    strategy = load(TOGETHER, "length=5", "stop_loss=3", "take_profit=3")
+    path = write(folder, "es.csv", quotes_text(600))
+    accounts = ("Sim101", "Sim102", "Sim103")
+    result = replay(strategy, load_recording([path], ContractBook()).table, ReplaySettings(accounts=accounts))
+    entries = [order for order in result.order_book if order.parent is None]
+    assert len(entries) > 15
+    assert [order.account for order in entries] == list(accounts) * (len(entries) // 3)
+    by_account = {name: [f.price for f in result.fills if f.account == name] for name in accounts}
+    assert by_account["Sim101"] == by_account["Sim102"] == by_account["Sim103"]
+
+
 def test_the_examples_read_well() -> None:
-    for file in (MOMO, FADE):
+    for file in (MOMO, FADE, TOGETHER):
         strategy = load(file)
         assert sys.modules[type(strategy).__module__].__doc__
         assert all(info.default is not None for info in parameters_of(type(strategy)))

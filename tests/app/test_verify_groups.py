@@ -57,4 +57,9 @@ async def test_groups_are_the_same_again(autojump_clock, folder: Path, storm: st
     with read(folder / "run.db") as reader:
         told = [item.data for item in reader.decisions() if json.loads(item.data)[1] == "group"]
     assert len(told) == len(decided)
-    assert any(news.event == "group" for news in one.heard.news)
+    first = one.heard.of("group")[0].text
+    assert first.endswith("buy ES 06-26 in Sim101, Sim102 (2 requests, 2 at once, 4 later for exits)"), first
+    diverged = [decision for decision in one.engine.decisions if decision[1] == "diverged"]
+    assert len(one.heard.of("diverged")) == len(diverged)
+    assert diverged or storm == "calm"
+    assert all(news.is_warning for news in one.heard.of("diverged"))

@@ -176,6 +176,11 @@ class Monitor:
             text = f"somebody else moved {instrument} in {account} by {difference}; our books gave up {taken}"
             told = {"account": account, "instrument": instrument, "difference": difference, "taken": taken}
             yield News(ts, "external", text, told, is_warning=True)
+        elif what == "group":
+            yield _group(ts, facts)
+        elif what == "diverged":
+            told = {"group": facts[0], "accounts": facts[1]}
+            yield News(ts, "diverged", f"the accounts of {facts[0]} differ: {facts[1]}", told, is_warning=True)
         elif (order := engine.blotter.orders.get(str(facts[0]) if facts else "")) is not None:
             yield from self._ordered(ts, str(what), order, facts)
         else:
@@ -204,6 +209,16 @@ class Monitor:
             more = "" if count < _OFTEN else f" ({count:,} times for this reason)"
             text = f"denied {order_text(order)}: {order.reason}{more}"
         return News(ts, "deny", text, {"id": order.id, "reason": reason, "why": order.reason}, is_warning=True)
+
+
+def _group(ts: Ns, facts: list[Any]) -> News:
+    names = ("group", "verb", "instrument", "accounts", "orders", "requests", "later", "at_once", "deadline")
+    told = dict(zip(names, facts, strict=True))
+    cost = f"{told['requests']} requests, {told['at_once']} at once"
+    if told["later"]:
+        cost += f", {told['later']} later for exits"
+    text = f"group {told['group']}: {told['verb']} {told['instrument']} in {told['accounts']} ({cost})"
+    return News(ts, "group", text, told)
 
 
 def _quarantine(engine: Engine, name: str, ts: Ns) -> News:

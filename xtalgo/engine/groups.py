@@ -352,7 +352,7 @@ class Groups:
                 self.deadlines[order.id] = group.deadline
         ids = " ".join(order.id for order in group.orders.values())
         facts = (group.verb, group.instrument, ", ".join(group.accounts), ids, group.cost.now, group.cost.later)
-        self._office.grouped(group, (*facts, group.affordable.at_once, group.deadline))
+        self._office.grouped("group", group, *facts, group.affordable.at_once, group.deadline)
         if group._all_or_none:
             group._refusal = self._refuse(group)
 
@@ -404,4 +404,7 @@ class Groups:
         if not group.is_settled or group._told is (diverged := group.is_diverged):
             return False
         group._told = diverged
+        if diverged:
+            states = ", ".join(f"{member.account} {member.status}" for member in group.members)
+            self._office.grouped("diverged", group, states)
         return True

@@ -30,7 +30,7 @@ from xtalgo.model.types import NEVER, SECOND_NS, Ns, Trigger
 __all__ = ["Decision", "Office"]
 
 Decision: TypeAlias = tuple[int | float | str | None, ...]
-"""When, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``), and the facts."""
+"""When, what (``place``, ``change``, ``cancel``, ``deny``, ``stale``, ``lock``, ``guard``, ``group`` ..), and facts."""
 
 
 ESCALATE: Final[Ns] = 5 * SECOND_NS
@@ -251,9 +251,9 @@ class Office:
         found = (self.queue or PacingQueue()).forecast(self.now, [*ahead, *lanes])
         return found._replace(leaves=found.leaves[len(ahead) :])
 
-    def grouped(self, group: OrderGroup, facts: Sequence[int | float | str | None]) -> None:
-        """Write a group's decision down."""
-        self._decide("group", group.id, *facts)
+    def grouped(self, what: str, group: OrderGroup, *facts: int | float | str | None) -> None:
+        """Write down what was decided of a group, or came of it."""
+        self._decide(what, group.id, *facts)
 
     def tell_of(self, group: OrderGroup) -> None:
         """Let a group's strategy hear of it at its next turn."""
