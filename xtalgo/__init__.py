@@ -5,6 +5,7 @@ These are the public names; everything else may change between versions.
 
 import typing as _typing
 
+from xtalgo.client.group import GroupPlan, GroupReport, carry_out, plan_group
 from xtalgo.engine import rolling
 from xtalgo.engine.bars import Bars
 from xtalgo.engine.groups import GroupCost, GroupMember, MemberStatus, OrderGroup
@@ -62,6 +63,8 @@ __all__ = [
     "Forecast",
     "GroupCost",
     "GroupMember",
+    "GroupPlan",
+    "GroupReport",
     "Instrument",
     "Latency",
     "LinkDown",
@@ -99,8 +102,10 @@ __all__ = [
     "Window",
     "XtalgoError",
     "__version__",
+    "carry_out",
     "connect",
     "connect_rest",
+    "plan_group",
     "replay",
     "rolling",
 ]

@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 
 from xtalgo.client.calls import End
 from xtalgo.client.group import GroupPlan, GroupReport, MemberReport, carry_out, plan_group
-from xtalgo.engine.pacing import Lane, PacingQueue
 from xtalgo.model.errors import (
     AuthError,
     ConfigError,
     LocalProtocolError,
+    NoConnection,
     NotSent,
     OutcomeUnknown,
     RemoteProtocolError,
     SessionTakenOver,
     VenueError,
 )
-from xtalgo.model.types import NEVER
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.rows import Position
 from xtalgo.protocol.rpc import TABLE
@@ -177,16 +176,13 @@ def test_the_cost_is_known() -> None:
     assert str(plan(accounts=["A"])).startswith("PlaceOrder for 1 account: 1 request\n  1  A  opens, to 2 contracts  ")
 
 
-def test_the_cost_by_the_bucket_of_a_client() -> None:
-    queue = PacingQueue[str]()
-    for _ in range(19):
-        queue.push("x", Lane.PLACE, 0)
-        queue.pop(0)
-    assert plan(queue=queue).forecast.at_once == 1
-    queue.hold(0)
-    made = plan(queue=queue)
-    assert (made.forecast.at_once, made.forecast.last) == (0, NEVER)
-    assert "0 at once and the last after who knows how long" in str(made)
+def test_the_cost_by_what_the_bucket_holds() -> None:
+    assert plan(tokens=20.0).forecast == plan().forecast
+    made = plan(tokens=1.9)
+    assert (made.forecast.at_once, made.forecast.last) == (1, 866_666_667)
+    assert "3 requests, 1 at once and the last after 0.9 s" in str(made)
+    # Nothing is urgent about a read, which must leave four tokens.
+    assert plan(api="ListOrders", args={}, tokens=5).forecast.at_once == 1
 
 
 # --- carrying out ----------------------------------------------------------------------------------------------------
@@ -258,6 +254,7 @@ async def test_one_that_fails_is_told_and_the_others_go_on(error: Exception, end
     [
         (AuthError("bad token"), End.REFUSED, "not sent: the token was refused before"),
         (SessionTakenOver("elsewhere"), End.UNKNOWN, "not sent: the session was taken over before"),
+        (NoConnection("gone"), End.UNKNOWN, "not sent: the connection was lost before"),
     ],
 )
 async def test_after_a_lost_session_nothing_opens_and_what_reduces_goes_on(
@@ -273,6 +270,12 @@ async def test_after_a_lost_session_nothing_opens_and_what_reduces_goes_on(
     assert venue.calls == ["R1", "R2", "O1"]
     assert report.of(End.NOT_DONE) == ("O2", "O3")
     assert report.is_diverged
+
+
+async def test_what_is_called_once_the_session_is_over_has_not_left() -> None:
+    over = SessionTakenOver("elsewhere")
+    report = await carried(MIXED, Venue(R1=over, R2=over))
+    assert [member.end for member in report.members] == [End.UNKNOWN] + [End.NOT_DONE] * 4
 
 
 async def test_past_the_time_limit_nothing_opens() -> None:

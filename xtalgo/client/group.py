@@ -19,13 +19,14 @@ from xtalgo.model.errors import (
     AuthError,
     ConfigError,
     LocalProtocolError,
+    NoConnection,
     NotSent,
     SessionTakenOver,
     VenueError,
     XtalgoError,
 )
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.model.types import SECOND_NS
 from xtalgo.protocol.checks import check_args
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.rows import Position
@@ -63,7 +64,11 @@ class PlannedCall:
 
 @frozen
 class GroupPlan:
-    """What is to be called, in the order of leaving, and when it would leave if nothing else asks for the budget."""
+    """What is to be called, in the order of leaving.
+
+    ``forecast`` counts from 0, in nanoseconds: when each would leave if nothing else asks for the budget, and each is
+    answered at once.
+    """
 
     api: str
     calls: tuple[PlannedCall, ...]
@@ -82,7 +87,7 @@ class GroupPlan:
     def __str__(self) -> str:
         """What it costs, and what is called in which order, for people."""
         at_once, last = self.forecast.at_once, self.forecast.last
-        when = "" if at_once == self.cost else f", {at_once} at once and the last after {_span(last, self.forecast)}"
+        when = "" if at_once == self.cost else f", {at_once} at once and the last after {last / SECOND_NS:.1f} s"
         spec = TABLE[self.api]
         lines = [f"{self.api} for {_many(self.cost, 'account')}: {_many(self.cost, 'request')}{when}"]
         width = max(len(account) for account in self.accounts)
@@ -93,10 +98,6 @@ class GroupPlan:
             what = f"reduces {held}{worth}" if call.reduces else f"opens, to {held}{worth}"
             lines.append(f"{number:>3}  {call.account:<{width}}  {what if spec.mutates else 'reads'}  {rest}".rstrip())
         return "\n".join(lines)
-
-
-def _span(last: Ns, forecast: Forecast) -> str:
-    return "who knows how long" if last == NEVER else f"{(last - forecast.asked) / SECOND_NS:.1f} s"
 
 
 def _many(count: int, what: str) -> str:
@@ -112,16 +113,15 @@ def plan_group(
     positions: Iterable[Position] | None = None,
     prices: Mapping[str, float] | None = None,
     contracts: ContractBook | None = None,
-    queue: PacingQueue[Any] | None = None,
-    now: Ns = 0,
+    tokens: float | None = None,
 ) -> GroupPlan:
     """Plan a function for several accounts; sends nothing.
 
     ``args`` are for all, ``by_account`` adds to them or replaces some, and names the accounts where ``accounts`` does
     not. ``positions`` are the rows that GetAllPositions answers, complete: an account without one is flat. Without them
     it is not known what an order reduces, so that every order counts as opening. ``prices`` by instrument stand in for
-    the rows' own. The budget is that of ``queue`` at ``now``, or a full one. Raises ConfigError for what can't be
-    right, with the account.
+    the rows' own. ``tokens`` is what the request budget holds now (a client of the socket tells); left out, it is full.
+    Raises ConfigError for what can't be right, with the account.
     """
     spec = TABLE[api]
     if spec.argument("account") is None:
@@ -147,8 +147,16 @@ def plan_group(
     # In one instrument exposures are as contracts, and no price is needed to compare them.
     alike = len({call.get("instrument") for call in checked}) == 1 and checked[0].get("instrument") is not None
     calls.sort(key=lambda call: _rank(call, alike))
-    lanes = [Lane(spec.lane.value)] * len(calls)
-    return GroupPlan(spec.name, tuple(calls), (queue or PacingQueue()).forecast(now, lanes))
+    return GroupPlan(spec.name, tuple(calls), _forecast(Lane(spec.lane.value), len(calls), tokens))
+
+
+def _forecast(lane: Lane, count: int, tokens: float | None) -> Forecast:
+    """When so many requests would leave, counted from 0."""
+    queue: PacingQueue[Any] = PacingQueue()
+    if tokens is not None:
+        for _ in range(queue.bucket.capacity - max(0, int(tokens))):
+            queue.bucket.take(0)
+    return queue.forecast(0, [lane] * count)
 
 
 def _rank(call: PlannedCall, alike: bool) -> tuple[bool, float]:
@@ -311,10 +319,10 @@ async def carry_out(
     """Make the calls of a plan, one after another in its order, and say what came of each.
 
     Each is awaited before the next leaves: that keeps the order, and lets the first sign of trouble stop the rest.
-    After the token was refused or the session taken over, or once ``is_late`` (the time limit of the group) says so,
-    nothing that opens is called any more; what reduces is. Nothing is called twice: not what was refused, and never
-    what may have been done. Raises nothing for a call that fails. When it is cancelled its report is lost, but ``told``
-    has heard of each call as it ended; the one under way may have been done.
+    After the token was refused, the session taken over or the connection given up, and once ``is_late`` (the time limit
+    of the group) says so, nothing that opens is called any more; what reduces is. Nothing is called twice: not what was
+    refused, and never what may have been done. Raises nothing for a call that fails. When it is cancelled its report is
+    lost, but ``told`` has heard of each call as it ended; the one under way may have been done.
     """
     members: list[MemberReport] = []
     stop = ""
@@ -325,7 +333,7 @@ async def carry_out(
         if stop and not planned.reduces:
             member = MemberReport(planned.account, End.NOT_DONE, stop)
         else:
-            member, why = await _one(spec, planned, call)
+            member, why = await _one(spec, planned, call, is_over=bool(stop))
             stop = stop or why
         members.append(member)
         if told is not None:
@@ -333,16 +341,17 @@ async def carry_out(
     return GroupReport(plan.api, tuple(members))
 
 
-async def _one(spec: RpcSpec, planned: PlannedCall, call: Call) -> tuple[MemberReport, str]:
+async def _one(spec: RpcSpec, planned: PlannedCall, call: Call, *, is_over: bool) -> tuple[MemberReport, str]:
     """One call, and why nothing that opens may follow it; empty where it may."""
     stop = ""
     try:
         answer = await call(spec.name, **planned.args)
     except AuthError as error:
         end, text, stop = End.REFUSED, str(error), "not sent: the token was refused before"
-    except SessionTakenOver as error:
-        # Whether the call had left by then isn't told.
-        end, text, stop = _lost(spec), str(error), "not sent: the session was taken over before"
+    except (SessionTakenOver, NoConnection) as error:
+        # Whether the first had left by then isn't told; one that is called once the session is over does not leave.
+        why = "the session was taken over" if isinstance(error, SessionTakenOver) else "the connection was lost"
+        end, text, stop = End.NOT_DONE if is_over else _lost(spec), str(error), f"not sent: {why} before"
     except VenueError as error:
         end, text = End.REFUSED, str(error)
     except (NotSent, ConfigError, LocalProtocolError) as error:
