@@ -44,6 +44,7 @@ def test_a_lost_reply_leaves_the_group_unsettled_until_there_is_evidence() -> No
     t.link_down()
     assert group.status == {A: MemberStatus.WORKING, B: MemberStatus.IN_DOUBT}
     assert not group.is_settled
+    assert not group.is_diverged  # nobody knows yet
     assert second["args"]["account"] == B
     assert t.strategy.groups == []
     t.to(1)

@@ -181,6 +181,9 @@ def test_a_group_replays_the_same() -> None:
 def test_brackets_cost_later() -> None:
     strategy, _ = play({1: lambda s: s.buy_group(ES, 1, stop_loss=4, take_profit=8)})
     assert (strategy.made[1].cost.now, strategy.made[1].cost.later) == (3, 6)
+    # What only reduces gets no exits.
+    strategy, _ = play({1: stand(Sim102=1), 4: lambda s: s.sell_group(ES, 1, stop_loss=4)})
+    assert (strategy.made[4].cost.now, strategy.made[4].cost.later) == (3, 2)
 
 
 def test_exits_in_the_way_cost_first() -> None:
@@ -446,6 +449,27 @@ def test_of_a_denied_turn_the_part_toward_flat_goes_on() -> None:
     assert strategy.made[5].is_diverged
     held = {name: sum(f.side * f.quantity for f in result.fills if f.account == name) for name in (A, B)}
     assert held == {A: 0, B: -1}
+
+
+MANY = tuple(f"S{number:02}" for number in range(40))
+
+
+def test_of_a_turn_that_went_stale_the_part_toward_flat_goes_on() -> None:
+    do = {1: stand(S39=1), 20: lambda s: s.target_group(ES, -1, within=0.3)}
+    strategy, result = play(do, 60, MANY)
+    assert strategy.made[20].status["S39"] is UNSENT
+    assert strategy.made[20].is_diverged
+    assert [fill.side * fill.quantity for fill in result.fills if fill.account == "S39"] == [1, -1]
+
+
+def test_order_target_makes_a_target_of_a_group_stand() -> None:
+    once = {1: lambda s: s.target_group(ES, 1, within=3)}
+    strategy, result = play(once, 60, MANY)
+    assert strategy.made[1].status["S39"] is UNSENT
+    assert "S39" not in {fill.account for fill in result.fills}
+    strategy, result = play({**once, 2: lambda s: s.order_target(ES, 1, account="S39")}, 60, MANY)
+    assert strategy.made[1].status["S39"] is UNSENT
+    assert "S39" in {fill.account for fill in result.fills}
 
 
 def test_a_target_toward_flat_that_another_verb_replaces_has_ended() -> None:
