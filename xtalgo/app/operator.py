@@ -50,6 +50,7 @@ __all__ = [
     "orders",
     "positions",
     "quote",
+    "the_account",
     "venue_of",
     "whole",
 ]
@@ -121,13 +122,10 @@ class Operator:
     async def account(self, wanted: str) -> Account:
         """The account of that name, in any case of letters. Raises ConfigError where the venue lists no such one."""
         answer = await self.client.call("ListAccounts")
-        rows: tuple[Account, ...] = answer.value
-        for row in rows:
-            if row.name.casefold() == wanted.casefold():
-                return row
-        whole(answer, "ListAccounts")
-        listing = ", ".join(sorted(row.name for row in rows)) or "none"
-        raise ConfigError(f"there is no account {wanted!r}; the venue has: {listing}")
+        known = {row.name.casefold(): row for row in answer.value}
+        if wanted.casefold() not in known:
+            whole(answer, "ListAccounts")
+        return the_account(known, wanted)
 
     async def rows(self, api: str, account: str) -> tuple[Any, ...]:
         """Rows of one account; a list that is not complete, or another account's, is an error."""
@@ -181,6 +179,15 @@ class Operator:
             return held.month == name.month and (held.year == name.year if both else digits[0] == digits[1])
 
         return covers
+
+
+def the_account(known: Mapping[str, Account], wanted: str) -> Account:
+    """The account of that name in any case, out of those ``known`` by lower case. Raises ConfigError for none."""
+    found = known.get(wanted.casefold())
+    if found is None:
+        listing = ", ".join(sorted(row.name for row in known.values())) or "none"
+        raise ConfigError(f"there is no account {wanted!r}; the venue has: {listing}")
+    return found
 
 
 def whole(answer: Answer[Any], what: str) -> tuple[Any, ...]:

@@ -46,6 +46,7 @@ __all__ = [
     "Invocation",
     "Road",
     "RpcRequest",
+    "allow",
     "confirm",
     "make",
     "open_road",
@@ -205,15 +206,20 @@ async def settle(operator: Operator, invocation: Invocation, *, live: bool) -> t
         return invocation, None
     assert invocation.account is not None  # the table's own test
     row = await operator.account(invocation.account)
+    allow(invocation.spec, row, live=live)
+    return invocation.of(row.name), row
+
+
+def allow(spec: RpcSpec, row: Account, *, live: bool) -> None:
+    """Raises ConfigError for an account that is not known to be a simulator, unless ``live``; warns of one offline."""
     if not row.is_simulator and not live:
         what = "not told" if row.provider is None else repr(row.provider)
         raise ConfigError(
             f"account {row.name} is not known to be a simulator (its provider is {what}); "
-            f"{invocation.spec.name} on it needs --live"
+            f"{spec.name} on it needs --live"
         )
     if row.is_connected is False:
         complain(f"warning: {row.name} is not connected in NinjaTrader")
-    return invocation.of(row.name), row
 
 
 def plan_text(invocation: Invocation, row: Account | None, where: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from xtalgo.app.commands.options import CODES, WHAT, WHERE, ConfigOption, TokenOption, UrlOption, switch
+from xtalgo.app.commands.options import CODES, WHAT, WHERE, ConfigOption, TokenOption, UrlOption, option, switch
 
 __all__ = ["EPILOGUE", "rpc"]
 
@@ -19,6 +19,10 @@ close. A call whose answer is lost ends with code 9: it may have been carried ou
 It goes over REST, so it never takes the socket from a run. With `--ws` the call itself goes over the socket, of which
 there is one per user: a run on this machine is not disturbed (the command is refused), one elsewhere would be thrown
 out.
+
+**Several accounts.** `--accounts A,B` makes the call for each, one after another: what reduces a position first, the
+largest exposure before the others, then what opens, the smallest first. The order and the cost in requests are shown
+before. Each account's outcome is told; code 9 when one of them may have been carried out, 2 when one was refused.
 
 **Output.** Fields by the venue's own names; lists are tables. `--json` prints the body that came, unchanged but on one
 line; oddities are told on standard error.
@@ -45,6 +49,14 @@ def rpc(
             show_default=False,
         ),
     ] = False,
+    accounts: Annotated[
+        tuple[str, ...],
+        option(
+            WHAT,
+            "NAMES",
+            "Call it for each of these accounts, with commas: what reduces first; order and cost are shown before.",
+        ),
+    ] = (),
     yes: Annotated[bool, switch(WHAT, "Don't ask at the terminal.")] = False,
     everything: Annotated[
         bool, switch(WHAT, "A function that acts on every account is meant to (FlattenEverything, CancelAllOrders).")
@@ -70,4 +82,10 @@ def rpc(
     from xtalgo.app.rpc import rpc as call
 
     request = RpcRequest(name=name, words=arguments, ws=ws, yes=yes, everything=everything, live=live)
-    call(Reach(url=url, token_file=token_file, config=config, json=json), request)
+    reach = Reach(url=url, token_file=token_file, config=config, json=json)
+    if accounts:
+        from xtalgo.app.rpcgroup import rpc_for_accounts
+
+        rpc_for_accounts(reach, request, accounts)
+    else:
+        call(reach, request)
