@@ -400,6 +400,15 @@ def test_a_refusal_is_in_the_venue_s_words(place: Place, xtalgo: Xtalgo) -> None
 
 
 @pytest.mark.parametrize("road", [(), ("--ws",)])
+def test_a_read_that_is_refused_in_unknown_words_is_not_asked_again(
+    place: Place, xtalgo: Xtalgo, road: tuple[str, ...]
+) -> None:
+    done = xtalgo("rpc", "GetOrder", "account=Sim101", "orderId=nope", *road)
+    assert done.error == "xtalgo: GetOrder: Order 'nope' not found"
+    assert len(place.requests) + len(place.calls) == 1
+
+
+@pytest.mark.parametrize("road", [(), ("--ws",)])
 def test_what_may_have_been_carried_out_is_told_and_never_sent_again(
     place: Place, xtalgo: Xtalgo, road: tuple[str, ...]
 ) -> None:

@@ -198,7 +198,7 @@ class Requester(Caller[Request]):
                 self._over(request, OutcomeUnknown(f"{name}: it may have been carried out: {text}"))
             case End.NOT_DONE if settled.spec.mutates:
                 self._over(request, NotSent(f"{name}: not carried out: {text}"))
-            case End.NOT_DONE if settled.cause in (Cause.OFFLINE, Cause.BROKER):
+            case End.NOT_DONE if settled.cause not in (None, Cause.TIMEOUT):  # the venue said no, in whatever words
                 self._over(request, VenueError(f"{name}: {text}"))
             case End.NOT_DONE:
                 self._again(request, now, text)
