@@ -56,10 +56,10 @@ async def test_the_run_keeps_its_socket_and_does_not_enter_again(autojump_clock:
         assert sum(book.position for book in world.server.venue.books("Sim101")) == 0
         # Until it is resumed.
         run.trader.halt("the operator says so", run.session.clock.now())
-        run.session._carry(run.session.clock.now())
+        run.session.carry(run.session.clock.now())
         await run.until(120 + 130)
         run.trader.halt("", run.session.clock.now())
-        run.session._carry(run.session.clock.now())
+        run.session.carry(run.session.clock.now())
         strategy.eager = True
         await run.until(120 + 180)
         assert strategy.position(ES) == 1
