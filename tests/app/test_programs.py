@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from xtalgo.live.client import open_client
 from xtalgo.live.clock import WallClock
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ORDERS = "/v1/api/accounts/Lead/orders/place"
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 
 
@@ -119,6 +121,59 @@ async def test_drawdown_guard_under_lost_replies(autojump_clock, monkeypatch, ca
     assert await stage.play(monkeypatch, guard, seconds=3_600)
     assert capsys.readouterr().out.splitlines()[-1] == "Sim9: flat, seen twice"
     assert held(stage, "Sim9") == {}
+
+
+async def test_mirror(autojump_clock, monkeypatch, capsys) -> None:
+    stage = Stage("Lead", "Small", "Large")
+    main = load("mirror").main
+
+    async def mirror() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(main, "Lead", ["Small", "Large"])
+            await trio.sleep(20)
+            assert held(stage, "Small") == held(stage, "Large") == {"ES 06-26": 2}
+            async with xtalgo.connect() as by_hand:  # it takes the mirror's socket, as CrossTrade would
+                await by_hand.place_order("Lead", "ES", "SELL", 5)
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await stage.play(monkeypatch, mirror)
+    assert raised.group_contains(xtalgo.SessionTakenOver)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("PlaceOrder for 2 accounts: 2 requests")
+    assert "PlaceOrder for 2 accounts: 2 done" in lines
+
+
+async def test_mirror_follows_and_never_doubles(autojump_clock, monkeypatch, capsys) -> None:
+    stage = Stage("Lead", "Small", "Large", faults={"lose_reply": 0.15, "delay_reply": [0.2, 3], "seed": 2})
+    venue, main = stage.venue, load("mirror").main
+    targets = []
+
+    async def mirror() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self_healing)
+            for action, quantity in (("SELL", 5), ("BUY", 3), ("BUY", 4), ("SELL", 4)):
+                await trio.sleep(60)
+                targets.append([held(stage, name) for name in ("Lead", "Small", "Large")])
+                body = {"instrument": "ES", "action": action, "orderType": "MARKET", "quantity": quantity}
+                text = json.dumps({**body, "timeInForce": "DAY"}).encode()
+                stage.world.server.request("demo", "POST", ORDERS, {}, text, stage.world.clock.now())
+            await trio.sleep(60)
+            targets.append([held(stage, name) for name in ("Lead", "Small", "Large")])
+            nursery.cancel_scope.cancel()
+
+    async def self_healing() -> None:
+        while True:
+            try:
+                await main("Lead", ["Small", "Large"])
+            except xtalgo.OutcomeUnknown:  # of the entry that the demo makes
+                continue
+
+    assert await stage.play(monkeypatch, mirror, seconds=600)
+    assert len(targets) == 5
+    for lead, small, large in targets:
+        assert lead == small == large
+    bought = [fill.fill.quantity for fill in venue.executions]
+    assert sum(bought) % 3 == 0, "what the leader traded, each follower traded once"
 
 
 @pytest.mark.parametrize("file", PROGRAMS, ids=lambda file: file.stem)
