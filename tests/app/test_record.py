@@ -393,7 +393,7 @@ def test_help(xtalgo: Xtalgo) -> None:
 
 
 def test_a_demo_is_recorded_packed_and_verified(folder: Path, xtalgo: Xtalgo) -> None:
-    outcome = xtalgo("record", "ES", "--for", "1")
+    outcome = xtalgo("record", "ES", "--for", "3")  # a slow machine takes a while to connect
     assert outcome.code == 0, outcome.err
     assert "RECORDING A DEMO: the market is SYNTHETIC" in outcome.out
     (path,) = journaling.runs_folder().glob("*.db")
