@@ -273,8 +273,8 @@ class OrderGroup:
 
     @property
     def is_affordable(self) -> bool:
-        """Whether all that it needs now would leave within its time limit."""
-        return self._deadline is None or self._forecast.last <= self._deadline
+        """Whether all that it needs now would leave before its time limit: at the very moment it may go stale."""
+        return self._deadline is None or self._forecast.last < self._deadline
 
     @property
     def is_settled(self) -> bool:
