@@ -223,8 +223,8 @@ def test_bad_frames_cost_no_budget():
     [
         ("ListOrderz", {}, "Unknown api ListOrderz; did you mean ListOrders?"),
         ("qqqqqqqqqqqqqqqqqqqq", {}, "Unknown api qqqqqqqqqqqqqqqqqqqq"),
-        ("GetBars", {"instrument": "ES"}, "Unknown api GetBars: not served here yet"),
-        ("Tv_ListOrders", {}, "Unknown api Tv_ListOrders: not served here yet"),
+        ("GetBars", {"instrument": "ES", "period": 0}, "Invalid request: GetBars: period must be greater than 0"),
+        ("Tv_ListOrders", {}, "Invalid request: Tv_ListOrders needs the origin 'tradovate'"),
         ("GetAccount", {}, "Invalid request: GetAccount: account is missing"),
         ("GetAccount", {"account": 5}, "Invalid request: GetAccount: account must be text, not 5"),
         ("GetAccount", {"acount": "x", "account": "x"}, "Invalid request: GetAccount: no argument 'acount'"),
@@ -491,6 +491,12 @@ APIS = st.sampled_from(
         "\ud800",
         "GetBars",
         "GetAccount",
+        "FlattenEverything",
+        "ReversePosition",
+        "CancelAndBracket",
+        "CancelReplace",
+        "GetWatermarks",
+        "GetExecutionsByOrderId",
     ]
 )
 CALLS = st.builds(

@@ -22,7 +22,7 @@ from xtalgo.model.types import NEVER, Ns
 from xtalgo.protocol.frames import RpcError
 from xtalgo.protocol.wire import encode_server
 from xtalgo.sim.faults import Mishaps
-from xtalgo.sim.gateway import PREFIX, Outcome, carry_out, read_request
+from xtalgo.sim.gateway import PREFIX, Outcome, carry_out_at_once, read_request
 from xtalgo.sim.outputs import Close, Output, Rejection, Response, Send
 from xtalgo.sim.server import SimServer
 
@@ -269,7 +269,9 @@ class LockstepHost(Host):
             if isinstance(call, Outcome):
                 outcome = call
             else:
-                outcome = carry_out(self.server.venue, self._mishaps, call.api, call.args, call.origin, self.now)
+                outcome = carry_out_at_once(
+                    self.server.venue, self._mishaps, call.api, call.args, call.origin, self.now
+                )
             return Response(0, outcome.status, _JSON, _encode(outcome.rest_body()))
         return Response(0, BROKEN.status, _JSON, BROKEN.body)
 

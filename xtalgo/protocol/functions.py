@@ -295,13 +295,13 @@ def other_functions() -> Iterator[RpcSpec]:
         "GetExecutionsByOrderId",
         fills,
         "GET",
-        (),
+        (f"{_OF_ACCOUNT}/executions/order/{{orderId}}", f"{_V1}/executions/order/{{orderId}}"),
         (_ORDER_ID, _SOME_ACCOUNT),
         replies.read_executions,
         Lane.STATUS,
         rest_certainty=_I,
         body_certainty=_I,
-        note="the only way to fills older than a quarter of an hour",
+        note="the only way to fills older than a quarter of an hour; its route is a guess, after Tradovate's",
     )
     yield RpcSpec(
         "GetQuote",
@@ -362,11 +362,11 @@ def other_functions() -> Iterator[RpcSpec]:
         "ListAllStrategies",
         strategies,
         "GET",
-        (),
+        (f"{_V1}/strategies",),
         (),
         replies.read_strategies,
         Lane.POLL,
-        note="known as an MCP tool; whether the socket has it is unknown",
+        note="known as an MCP tool; whether the socket has it is unknown, and its route is a guess",
         **guess,
     )
     yield RpcSpec(

@@ -11,6 +11,9 @@ from xtalgo.model.sessions import Session, session_at, to_datetime
 from xtalgo.model.types import MILLISECOND_NS, SECOND_NS, Ns, OrderType, Side, TimeInForce
 from xtalgo.protocol.rows import AccountItems
 from xtalgo.protocol.times import utc_text
+from xtalgo.sim.atm import AtmStrategy
+from xtalgo.sim.feeds import SIMULATED
+from xtalgo.sim.history import Bars
 from xtalgo.sim.tape import Tracked
 from xtalgo.sim.venue import Figures, Venue, VenueExecution, VenueOrder
 
@@ -18,14 +21,18 @@ __all__ = [
     "CHICAGO",
     "account_body",
     "account_row",
+    "bars_body",
     "epoch_ms",
     "execution_row",
     "legacy_quote",
     "market_body",
+    "offset_text",
     "order_row",
     "pnl_row",
     "position_row",
     "quote_body",
+    "snapshot_row",
+    "strategy_row",
 ]
 
 CHICAGO: Final = "America/Chicago"
@@ -50,6 +57,12 @@ def epoch_ms(now: Ns) -> int:
 def _local(now: Ns) -> str:
     """NinjaTrader's local time: seven fractional digits and no zone (documented by example)."""
     return f"{to_datetime(now, CHICAGO):%Y-%m-%dT%H:%M:%S}.{now % SECOND_NS // 100:07d}"
+
+
+def offset_text(now: Ns) -> str:
+    """The same time with its offset, as the account snapshot has it (documented by example)."""
+    offset = f"{to_datetime(now, CHICAGO):%z}"
+    return f"{_local(now)}{offset[:3]}:{offset[3:]}"
 
 
 # --- accounts --------------------------------------------------------------------------------------------------------
@@ -90,6 +103,15 @@ def account_body(venue: Venue, name: str) -> dict[str, Any]:
     }
     items = {key: told.get(key, 0.0) for key in AccountItems.__struct_encode_fields__}
     return {**account_row(venue, name), "item": items}
+
+
+def snapshot_row(venue: Venue, name: str) -> dict[str, Any]:
+    """One account of GetAccountSummary, with its positions."""
+    body = account_body(venue, name)
+    items = body.pop("item")
+    positions = [position_row(venue, name, book) for book in venue.books(name) if book.position]
+    kind = {"type": "NinjaTrader.Cbi.Account", "isAccountFlat": not positions}
+    return {"account": {**body, **kind, "item": items}, "positions": positions}
 
 
 def pnl_row(venue: Venue, name: str) -> dict[str, Any]:
@@ -136,7 +158,7 @@ def order_row(order: VenueOrder) -> dict[str, Any]:
         "quantity": order.quantity,
         "averageFillPrice": order.average_price,
         "filled": order.filled,
-        "fromEntrySignal": None,
+        "fromEntrySignal": order.strategy,
         "gtd": "2099-12-01T00:00:00.0000000",
         "hasOverfill": False,
         "isBacktestOrder": False,
@@ -181,11 +203,21 @@ def execution_row(execution: VenueExecution) -> dict[str, Any]:
     }
 
 
+def strategy_row(strategy: AtmStrategy) -> dict[str, Any]:
+    """A running ATM strategy (inferred but for the id, a decimal text)."""
+    return {
+        "id": strategy.id,
+        "name": strategy.template.name,
+        "instrument": strategy.contract.name,
+        "account": strategy.account,
+    }
+
+
 # --- market ----------------------------------------------------------------------------------------------------------
 
 
-def quote_body(contract: Contract, seen: Tracked | None, is_open: bool) -> dict[str, Any]:
-    """GetQuote. Before an instrument's first quote prices and times are null (assumed)."""
+def quote_body(contract: Contract, seen: Tracked | None, is_open: bool, source: str = SIMULATED) -> dict[str, Any]:
+    """GetQuote; ``source`` names the feed. Before an instrument's first quote prices and times are null (assumed)."""
     quote = seen.quote if seen else None
     local = to_datetime(quote.ts, CHICAGO) if quote else None
     return {
@@ -200,7 +232,7 @@ def quote_body(contract: Contract, seen: Tracked | None, is_open: bool) -> dict[
         "quoteTime": None if local is None else f"{local:%m/%d/%Y} {_clock(local, '02')}",
         "quoteTimeUtc": None if quote is None else f"{to_datetime(quote.ts):%Y-%m-%d %H:%M:%S}",
         "epoch": None if quote is None else quote.ts // SECOND_NS,
-        "dataSource": {"status": "Live", "connectedFeeds": ["Simulated Data Feed"]},
+        "dataSource": {"status": "Live", "connectedFeeds": [source]},
         "isMarketOpen": is_open,
     }
 
@@ -219,6 +251,29 @@ def legacy_quote(contract: Contract, seen: Tracked | None) -> dict[str, Any]:
         "tradingHours": "CME US Index Futures ETH",
         "quoteTime": None if local is None else f"{local.month}/{local.day}/{local.year} {_clock(local, '')}",
         "success": True,
+    }
+
+
+def bars_body(contract: Contract, kind: str, period: int, bars: Bars) -> dict[str, Any]:
+    """GetBars, oldest first (by example); ``epoch`` is in milliseconds."""
+    columns = (bars.label, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return {
+        "instrument": contract.name,
+        "periodType": kind,
+        "period": period,
+        "count": len(bars),
+        "bars": [
+            {
+                "time": utc_text(label),
+                "epoch": epoch_ms(label),
+                "open": opened,
+                "high": high,
+                "low": low,
+                "close": close,
+                "volume": volume,
+            }
+            for label, opened, high, low, close, volume in zip(*(each.tolist() for each in columns), strict=True)
+        ],
     }
 
 

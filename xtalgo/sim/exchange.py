@@ -72,6 +72,8 @@ class SimExchange:
     """Every execution in the order in which it happened, seen or not."""
     resting: dict[str, list[RestingOrder]] = field(factory=dict)
     """Working orders by instrument, in order of arrival; instruments without any are left out."""
+    reducing: set[str] = field(factory=set)
+    """OCO ids whose orders shrink by a partial fill of one of them, whatever the fill model says of others."""
     _orders: dict[str, RestingOrder] = field(factory=dict)
     _finished_ocos: set[str] = field(factory=set)
     _arrivals: list[tuple[Ns, int, PlaceOrder | ChangeOrder | CancelOrder]] = field(factory=list)
@@ -342,7 +344,7 @@ class SimExchange:
             self._remove(order)
             self._finish_oco(order, now)
         elif order.oco is not None:
-            if self.fills_by.oco == "cancel":
+            if self.fills_by.oco == "cancel" and order.oco not in self.reducing:
                 self._finish_oco(order, now)
             else:
                 self._reduce_partners(order, quantity, now)

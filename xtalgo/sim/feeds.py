@@ -1,7 +1,9 @@
 """Where a simulated server's quotes come from: a recording, or an endless synthetic market.
 
 A feed is a plain object on the server's clock: ``due`` says when its next frame is, ``next`` gives it. It decides
-which instruments there are at all, and so which dated name stands behind a root.
+which instruments there are at all, and so which dated name stands behind a root. One that knows the past has
+``minutes`` for GetBars, and one may have a ``source``, the name by which GetQuote tells where its quotes come from;
+without them there are no bars, and the quotes are called simulated.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 import msgspec
+import numpy as np
+from attrs import frozen
 
 from xtalgo.engine.series import QuoteTable
 from xtalgo.model.errors import ConfigError
@@ -20,10 +24,18 @@ from xtalgo.model.instruments import ContractBook
 from xtalgo.model.roots import ROOTS
 from xtalgo.model.sessions import session_at
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
+from xtalgo.sim.history import NONE, MinuteLog, Minutes
 from xtalgo.sim.market import SyntheticMarket
+from xtalgo.sim.past import Past
 from xtalgo.sim.profile import spec_for
 
-__all__ = ["Feed", "SyntheticFeed", "TableFeed", "front_month"]
+__all__ = ["PLAYBACK", "SIMULATED", "Feed", "SyntheticFeed", "TableFeed", "front_month"]
+
+SIMULATED: Final = "Simulated Data Feed"
+"""What NinjaTrader calls a feed that makes its quotes up."""
+
+PLAYBACK: Final = "Playback Connection"
+"""What NinjaTrader calls a feed that plays a recorded market."""
 
 _CHUNK: Final = 2_048
 _MONTH_CODES: Final = "FGHJKMNQUVXZ"
@@ -63,16 +75,27 @@ class TableFeed:
     frames, in the order of the rows. With ``start`` left out stamps are as recorded. Otherwise they are moved so that
     the first frame is at ``start``, and spans between them are divided by ``speed``.
 
+    ``synthetic=False`` says that the recording is of a real market; without it the quotes are called simulated, since
+    calling a real recording that does less harm than the other way round.
+
     Raises ConfigError for an instrument without contract facts.
     """
 
     def __init__(
-        self, table: QuoteTable, contracts: ContractBook, *, start: Ns | None = None, speed: float = 1.0
+        self,
+        table: QuoteTable,
+        contracts: ContractBook,
+        *,
+        start: Ns | None = None,
+        speed: float = 1.0,
+        synthetic: bool = True,
     ) -> None:
         for name in table.instruments:
             contracts.contract(name)
         if start is None and speed != 1.0:
             raise ConfigError("a recording at its own stamps can't run at another speed; give a start too")
+        self.source = SIMULATED if synthetic else PLAYBACK
+        """What GetQuote says of where the quotes come from."""
         self._table = table
         self._contracts = contracts
         self._start = start
@@ -124,6 +147,31 @@ class TableFeed:
     def want(self, name: str) -> None:
         """Nothing: a recording has what it has."""
 
+    def minutes(self, name: str, since: Ns) -> Minutes:
+        """The minutes from ``since`` on of what the recording has shown so far; nothing before it."""
+        table = self._table
+        if name not in table.instruments:
+            return NONE
+        rows = table.rows(name)
+        stamps = table.ts[rows]
+        if self._start is not None:
+            stamps = self._start + (stamps - self._first) * self._speed.denominator // self._speed.numerator
+        low, high = np.searchsorted(stamps, [since, self.due])
+        if low >= high:
+            return NONE
+        first, last = rows.start + int(low), rows.start + int(high)
+        price = np.where(
+            np.isnan(table.last[first:last]),
+            (table.bid[first:last] + table.ask[first:last]) / 2,
+            table.last[first:last],
+        )
+        # The volume counts from the session's open: where it falls, a new one began.
+        volume = table.volume[max(rows.start, first - 1) : last]
+        grown = np.diff(volume, prepend=volume[0])
+        grown = np.where(grown < 0, volume, grown)[len(volume) - len(price) :]
+        told = volume[len(volume) - len(price) :] >= 0
+        return Minutes.of_rows(stamps[low:high], price, np.where(told, grown, 0))
+
 
 # --------------------------------------------------------------------------------------------- synthetic markets
 
@@ -166,6 +214,8 @@ class SyntheticFeed:
             raise ConfigError(f"a seed is a whole number from 0, not {seed!r}")
         self.always_open = always_open
         """Whether the market has no closing hours."""
+        self.source = SIMULATED
+        """What GetQuote says of where the quotes come from."""
         self._seed = seed
         self._contracts = contracts
         self._start = start
@@ -173,6 +223,7 @@ class SyntheticFeed:
         self._day = session_at(start).day
         self._streams: dict[str, Iterator[tuple[Ns, tuple[Quote, ...]]]] = {}
         self._heads: dict[str, Quote] = {}
+        self._told: dict[str, _Told] = {}
         self._skipped: Ns = 0
         self._last: Ns = start  # the source's time of the frame before the next
         self._source: Ns = start  # the source's time of the next frame
@@ -185,6 +236,8 @@ class SyntheticFeed:
         frame = tuple(
             quote if quote.ts == stamp else msgspec.structs.replace(quote, ts=stamp) for quote in self._heads.values()
         )
+        for quote in frame:
+            self._told[quote.instrument].log.take(quote)
         self._last = source
         for name, frames in self._streams.items():
             self._heads[name] = next(frames)[1][0]
@@ -224,5 +277,39 @@ class SyntheticFeed:
         first = not self._heads
         self._streams[name] = frames
         self._heads[name] = next(frames)[1][0]
+        self._told[name] = self._before(market, begins)
         if first:
             self._schedule()
+
+    def minutes(self, name: str, since: Ns) -> Minutes:
+        """The minutes from ``since`` on: of what was quoted, of the session before that, and of a past made up for it.
+
+        Where an instrument was first wanted in a later session than that of ``start``, the sessions between have none.
+        """
+        told = self._told.get(name)
+        if told is None:
+            return NONE
+        return Minutes.joined([told.past.minutes(since), told.before, told.log.minutes()]).since(since)
+
+    def _before(self, market: SyntheticMarket, begins: Ns) -> _Told:
+        """What a market showed in its session until it was quoted here, on the server's clock, and its past."""
+        session = max(session_at(begins), session_at(self._start), key=lambda each: each.open)
+        quotes = market.session(session.day).quotes[0]
+        row = int(np.searchsorted(quotes.ts, begins))
+        stamps = quotes.ts[:row]
+        span = (stamps - self._start - self._skipped) * self._speed.denominator // self._speed.numerator
+        stamps = np.where(stamps < self._start, stamps, self._start + span)
+        growth = np.diff(quotes.volume[:row], prepend=0)
+        before = Minutes.of_rows(stamps, quotes.prices("last")[:row], growth) if row else NONE
+        return _Told(
+            Past(self._seed, market.specs[0], self._day), before, MinuteLog(int(quotes.volume[row - 1]) if row else 0)
+        )
+
+
+@frozen
+class _Told:
+    """What there is of one instrument: its past, its session before it was quoted, and what was quoted."""
+
+    past: Past
+    before: Minutes
+    log: MinuteLog

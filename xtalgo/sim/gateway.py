@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
-from attrs import frozen
+from attrs import define, frozen
 
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.types import Ns
@@ -18,13 +18,27 @@ from xtalgo.protocol.routes import match
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.protocol.wire import failed, replied
 from xtalgo.sim.faults import Mishaps
-from xtalgo.sim.functions import FUNCTIONS
+from xtalgo.sim.functions import FUNCTIONS, Steps
 from xtalgo.sim.venue import Refused, Venue
 
-__all__ = ["LOST", "OFFLINE", "PREFIX", "Outcome", "RestCall", "carry_out", "failure", "read_request"]
+__all__ = [
+    "LOST",
+    "OFFLINE",
+    "PREFIX",
+    "Outcome",
+    "RestCall",
+    "Underway",
+    "carry_out",
+    "carry_out_at_once",
+    "failure",
+    "read_request",
+]
 
 OFFLINE: Final = "NinjaTrader add-on is not connected"
 """What a call is told while the add-on is away."""
+
+_CACHED: Final = ("GetWatermarks",)
+"""What CrossTrade answers itself, without the add-on (documented)."""
 
 PREFIX: Final = "/v1/api/"
 """Under which all REST routes are (documented)."""
@@ -71,12 +85,31 @@ def _invalid(why: str) -> Outcome:
     return Outcome(error=f"Invalid request: {why}", status=400, gateway=True)
 
 
+@define
+class Underway:
+    """A call of several steps that waits between two of them: it goes on at ``due``."""
+
+    due: Ns
+    _steps: Steps
+    _mishaps: Mishaps
+
+    def go_on(self, now: Ns) -> Outcome | Underway:
+        """Let it go on. While the add-on is away its steps are done all the same, and nobody learns how it ended."""
+        outcome = _step(self._steps, self._mishaps, now)
+        if isinstance(outcome, Outcome) and self._mishaps.is_offline(now):
+            return _AWAY
+        return outcome
+
+
+_AWAY: Final = Outcome(error=OFFLINE, status=408, gateway=True)
+
+
 def carry_out(
     venue: Venue, mishaps: Mishaps, api: str, args: Mapping[str, Any], origin: str | None, now: Ns
-) -> Outcome:
-    """Carry out a call at its moment. Never raises."""
-    if mishaps.is_offline(now):
-        return Outcome(error=OFFLINE, status=408, gateway=True)
+) -> Outcome | Underway:
+    """Carry out a call at its moment, or begin to. Never raises."""
+    if mishaps.is_offline(now) and api not in _CACHED:
+        return _AWAY
     try:
         spec = TABLE[api]
     except ConfigError as error:
@@ -85,15 +118,45 @@ def carry_out(
         return Outcome(error=f"Unknown api {api[:100]}{hint}", status=404, gateway=True)
     function = FUNCTIONS.get(spec.name)
     if function is None:
-        return Outcome(error=f"Unknown api {spec.name}: not served here yet", status=404, gateway=True)
-    if origin is not None and origin != spec.origin:
-        return _invalid(f"{spec.name} has no origin {origin[:100]!r}")
+        return Outcome(error=f"Unknown api {spec.name}", status=404, gateway=True)
+    if origin != spec.origin:
+        if origin is not None:
+            return _invalid(f"{spec.name} has no origin {origin[:100]!r}")
+        return _invalid(f"{spec.name} needs the origin {spec.origin!r}")
     try:
-        return Outcome(function(venue, check_call(spec, args), now))
+        found = function(venue, check_call(spec, args), now)
     except ConfigError as error:
         return _invalid(str(error))
     except Refused as no:
-        return Outcome(error=no.error, detail=no.detail, status=400)
+        return _refused(no)
+    return _step(found, mishaps, None) if isinstance(found, Generator) else Outcome(found)
+
+
+def carry_out_at_once(
+    venue: Venue, mishaps: Mishaps, api: str, args: Mapping[str, Any], origin: str | None, now: Ns
+) -> Outcome:
+    """``carry_out`` where time stands still: a call of several steps doesn't wait between them."""
+    outcome = carry_out(venue, mishaps, api, args, origin, now)
+    while isinstance(outcome, Underway):
+        outcome = outcome.go_on(now)
+    return outcome
+
+
+def _step(steps: Steps, mishaps: Mishaps, now: Ns | None) -> Outcome | Underway:
+    """Go on to the next wait or to the end; ``now`` is None for the first step."""
+    try:
+        due = next(steps) if now is None else steps.send(now)
+    except StopIteration as end:
+        return Outcome(end.value)
+    except ConfigError as error:
+        return _invalid(str(error))
+    except Refused as no:
+        return _refused(no)
+    return Underway(due, steps, mishaps)
+
+
+def _refused(no: Refused) -> Outcome:
+    return Outcome(error=no.error, detail=no.detail, status=400)
 
 
 @frozen

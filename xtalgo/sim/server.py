@@ -41,8 +41,9 @@ from xtalgo.sim.connection import Connection
 from xtalgo.sim.faults import TAKEOVER_CODE, TAKEOVER_REASON, Faults, Mishaps
 from xtalgo.sim.feeds import Feed
 from xtalgo.sim.fills import Fees, FillModel, Latency
-from xtalgo.sim.gateway import LOST, PREFIX, Outcome, RestCall, carry_out, read_request
+from xtalgo.sim.gateway import LOST, PREFIX, Outcome, RestCall, Underway, carry_out, read_request
 from xtalgo.sim.outputs import Close, Drop, Output, Rejection, Response, Send
+from xtalgo.sim.templates import BUILT_IN, AtmTemplate
 from xtalgo.sim.venue import Venue
 
 __all__ = [
@@ -71,7 +72,7 @@ class SimServer:
 
     ``latency.entry`` passes between a call's coming and its being carried out, which is when it is answered;
     ``latency.report`` is not used, since a server knows of its fills at once. ``cash`` is what each account starts
-    with. Raises ConfigError for accounts that can't be.
+    with; ``templates`` are the ATM templates that orders may name. Raises ConfigError for accounts that can't be.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class SimServer:
         fees: Fees,
         faults: Faults | None = None,
         cash: float = 100_000.0,
+        templates: Sequence[AtmTemplate] = BUILT_IN,
     ) -> None:
         self.faults = faults or Faults()
         self._token = token
         self._feed = feed
         self._entry = latency.entry
         self._mishaps = Mishaps(self.faults, 0)
-        self.venue = Venue(feed, contracts, tuple(accounts), fills, fees, self._mishaps, cash)
+        self.venue = Venue(feed, contracts, tuple(accounts), fills, fees, self._mishaps, cash, tuple(templates))
         """The venue behind it, for tests and displays."""
         self._now: Ns | None = None
         self._agenda: list[tuple[Ns, int, Callable[[Ns], None]]] = []
@@ -323,6 +325,16 @@ class SimServer:
 
     def _carry_out(self, link: Connection, key: str, call: Rpc, now: Ns) -> None:
         outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
+        self._follow(outcome, partial(self._reply, link, key), now)
+
+    def _follow(self, outcome: Outcome | Underway, tell: Callable[[Outcome, Ns], None], now: Ns) -> None:
+        """Tell how a call ended: now, or when the steps that it waits between are through."""
+        if isinstance(outcome, Underway):
+            self._at(outcome.due, lambda now: self._follow(outcome.go_on(now), tell, now))
+        else:
+            tell(outcome, now)
+
+    def _reply(self, link: Connection, key: str, outcome: Outcome, now: Ns) -> None:
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):
             return
         text = encode_server(outcome.frame(key))
@@ -362,6 +374,9 @@ class SimServer:
 
     def _serve(self, number: int, call: RestCall, now: Ns) -> None:
         outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
+        self._follow(outcome, partial(self._answer_rest, number), now)
+
+    def _answer_rest(self, number: int, outcome: Outcome, now: Ns) -> None:
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):
             outcome = LOST
         delay = self.faults.delay_reply

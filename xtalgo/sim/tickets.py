@@ -31,6 +31,8 @@ class VenueOrder:
     limit_price: float | None
     stop_price: float | None
     name: str = ""
+    strategy: str | None = None
+    """Id of the ATM strategy that it belongs to."""
     state: OrderState = OrderState.SUBMITTED
     states: list[tuple[Ns, OrderState]] = field(factory=list)
     """Every state it was in, and since when."""

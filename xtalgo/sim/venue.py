@@ -15,32 +15,28 @@ from attrs import define, field, frozen
 
 from xtalgo.engine.ledger import MICRO, Book, Ledger
 from xtalgo.model.commands import CancelOrder, ChangeOrder, PlaceOrder
-from xtalgo.model.errors import ConfigError, XtalgoError
+from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Changed, ChangeRefused, Fill, OrderUpdate, Quote
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.sessions import Session, session_at
 from xtalgo.model.types import SECOND_NS, Ns, OrderType, Side, TimeInForce, Trigger
 from xtalgo.protocol.words import OrderState
+from xtalgo.sim.atm import AtmDesk
 from xtalgo.sim.exchange import SimExchange
 from xtalgo.sim.faults import Mishaps
 from xtalgo.sim.feeds import Feed
 from xtalgo.sim.fills import Fees, FillModel, Latency
+from xtalgo.sim.history import BarRules
+from xtalgo.sim.refusals import Refused
 from xtalgo.sim.tape import Tape
+from xtalgo.sim.templates import BUILT_IN, AtmTemplate
 from xtalgo.sim.tickets import VenueExecution, VenueOrder
+from xtalgo.sim.watermarks import Watermarks
 
 __all__ = ["Figures", "Refused", "Venue", "VenueExecution", "VenueOrder"]
 
 _LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 _STOPS = (OrderType.STOP_MARKET, OrderType.STOP_LIMIT)
-
-
-class Refused(XtalgoError):
-    """The venue's own no: ``error`` as on the wire, ``detail`` for people."""
-
-    def __init__(self, error: str, detail: str | None = None) -> None:
-        super().__init__(error if detail is None else f"{error}: {detail}")
-        self.error = error
-        self.detail = detail
 
 
 @frozen
@@ -70,9 +66,15 @@ class Venue:
     fees: Fees
     mishaps: Mishaps
     cash: float = 100_000.0
+    templates: tuple[AtmTemplate, ...] = BUILT_IN
+    """What ``strategy`` may name."""
+    bar_rules: BarRules = field(factory=BarRules)
+    """What GetBars calls its bars, and whether it shows the one under way."""
     exchange: SimExchange = field(init=False)
     tape: Tape = field(init=False, factory=Tape)
     ledger: Ledger = field(init=False, factory=Ledger)
+    atm: AtmDesk = field(init=False)
+    watermarks: Watermarks = field(init=False)
     orders: list[VenueOrder] = field(init=False, factory=list)
     """All orders since the start, in order of placing."""
     executions: list[VenueExecution] = field(init=False, factory=list)
@@ -89,6 +91,8 @@ class Venue:
         self.exchange = SimExchange(
             self.contracts.contract, self.tape.quote_of, self.fills_by, Latency(entry=0, report=0), self.fees
         )
+        self.atm = AtmDesk(self, self.templates)
+        self.watermarks = Watermarks(self)
 
     @property
     def due(self) -> Ns:
@@ -114,10 +118,14 @@ class Venue:
 
     def order(self, account: str, order_id: str, now: Ns | None = None) -> VenueOrder | None:
         """An order of an account by either of its ids; with ``now`` only if its row can be seen by then."""
-        found = self._ids.get(order_id)
+        found = self.find(order_id)
         if found is None or found.account != account or (now is not None and not self.shows(found, now)):
             return None
         return found
+
+    def find(self, order_id: str) -> VenueOrder | None:
+        """An order of any account by either of its ids."""
+        return self._ids.get(order_id)
 
     def shows(self, order: VenueOrder, now: Ns) -> bool:
         """Whether an order's row can be seen at ``now``."""
@@ -154,10 +162,13 @@ class Venue:
                     self._fill(self._keys[report.order_id], report)
                 case ChangeRefused():
                     self._refusal = report.reason
+        if self.atm.noted:
+            self.atm.settle(now)
 
     def quotes(self, frame: Iterable[Quote]) -> None:
         """Match a frame, then let it be the newest."""
         most = self.mishaps.faults.most_per_fill
+        held = self.watermarks.held
         for quote in frame:
             orders = self.exchange.resting.get(quote.instrument)
             if orders is not None:
@@ -169,6 +180,8 @@ class Venue:
             self.tape.take(quote)
             if self.exchange.due <= quote.ts:
                 self.advance(quote.ts)
+            if quote.instrument in held:
+                self.watermarks.quoted(quote)
 
     def _update(self, order: VenueOrder, report: OrderUpdate) -> None:
         match report.trigger:
@@ -182,6 +195,11 @@ class Venue:
             case _:
                 order.reason = report.reason
                 order.enter(OrderState.CANCELLED, report.ts)
+        self._tell_atm(order)
+
+    def _tell_atm(self, order: VenueOrder) -> None:
+        if order.strategy is not None:
+            self.atm.note(order)
 
     def _change(self, order: VenueOrder, report: Changed) -> None:
         order.quantity = report.quantity
@@ -189,6 +207,7 @@ class Venue:
         order.stop_price = report.stop_price
         if order.filled >= order.quantity and not order.state.is_done:
             order.enter(OrderState.FILLED, report.ts)  # changed to what had filled already
+            self._tell_atm(order)
 
     def _fill(self, order: VenueOrder, fill: Fill) -> None:
         contract = order.contract
@@ -205,10 +224,16 @@ class Venue:
             order.enter(OrderState.FILLED, fill.executed)
         elif not order.state.is_cancelling:
             order.enter(OrderState.PART_FILLED, fill.executed)
+        self.watermarks.filled(order.account, contract, fill.executed)
+        self._tell_atm(order)
+        if not after:
+            self.atm.note_flat(order.account, contract)
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def place(self, command: PlaceOrder, now: Ns, *, name: str = "", chosen: bool = True) -> VenueOrder:
+    def place(
+        self, command: PlaceOrder, now: Ns, *, name: str = "", chosen: bool = True, strategy: str | None = None
+    ) -> VenueOrder:
         """Take an order whose account and instrument are canonical; ``chosen``: its id is the caller's choice.
 
         Raises Refused when the id is in use. What the exchange rejects comes back as an order in state Rejected.
@@ -232,6 +257,7 @@ class Venue:
             limit_price=_rounded(contract, command.limit_price if command.type in _LIMITS else None),
             stop_price=_rounded(contract, command.stop_price if command.type in _STOPS else None),
             name=name,
+            strategy=strategy,
         )
         self.orders.append(order)
         self._listed.append(order)
@@ -240,6 +266,7 @@ class Venue:
         if self.mishaps.happens("reject_order", faults.reject_order):
             order.reason = "rejected by a fault"
             order.enter(OrderState.REJECTED, now)
+            self._tell_atm(order)
             return order
         group = None if order.oco is None else f"{order.account}/{order.oco}"  # groups don't reach across accounts
         self.exchange.submit(
@@ -284,6 +311,12 @@ class Venue:
             if not order.state.is_done and order.account == account and contract in (None, order.contract)
         ]
 
+    def cancel_all(self, account: str, contract: Contract, now: Ns) -> None:
+        """Cancel an instrument's working orders at once and end its ATM strategies, before it is closed or turned."""
+        for order in self.working(account, contract):
+            self.cancel(order, now, at_once=True)
+        self.atm.end(account, contract, now)
+
     def close(self, account: str, contract: Contract, now: Ns, quantity: int | None = None) -> VenueOrder | None:
         """Close a position with a market order of the venue's own; None when flat.
 
@@ -291,8 +324,7 @@ class Venue:
         """
         held = self.book(account, contract).position
         if quantity is None or quantity >= abs(held):
-            for order in self.working(account, contract):
-                self.cancel(order, now, at_once=True)
+            self.cancel_all(account, contract, now)
             quantity = abs(held)
         if not quantity or not held:
             return None
