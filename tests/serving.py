@@ -13,6 +13,7 @@ from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, TableFeed
 from xtalgo.sim.outputs import Close, Drop, Output, Rejection, Response, Send
 from xtalgo.sim.server import SimServer
+from xtalgo.sim.templates import BUILT_IN, AtmTemplate
 
 BOOK = ContractBook()
 
@@ -38,6 +39,7 @@ class Client:
         entry_ms: int = 250,
         fee: float = 0.0,
         connect: bool = True,
+        templates: Sequence[AtmTemplate] = BUILT_IN,
     ) -> None:
         if not isinstance(quotes, QuoteTable):
             quotes = table([100.0] * 600 if quotes is None else quotes)
@@ -50,7 +52,10 @@ class Client:
             latency=Latency(entry=entry_ms * 1_000_000),
             fees=Fees(commission=fee),
             faults=faults if isinstance(faults, Faults) or faults is None else Faults.from_table(faults),
+            templates=templates,
         )
+        self.patience = 0.3
+        """Seconds that ``call`` and ``rest`` wait for an answer."""
         self.outputs: list[Output] = []
         self.number = 0
         self._ids = 0
@@ -101,7 +106,7 @@ class Client:
     def call(self, seconds: float, api: str, **args: Any) -> Any:
         """Send a call and wait for its one reply: the whole frame without its id."""
         key = self.rpc(seconds, api, **args)
-        self.run(seconds + 0.3)
+        self.run(seconds + self.patience)
         (frame,) = self.replies(key)
         return frame["data"] if set(frame) == {"id", "data"} else {k: v for k, v in frame.items() if k != "id"}
 
@@ -123,7 +128,7 @@ class Client:
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         number = self.server.request(token, method, path, query, raw, at(seconds))
         self._take()
-        self.run(seconds + 0.3)
+        self.run(seconds + self.patience)
         (found,) = (out for out in self.outputs if isinstance(out, Response) and out.request == number)
         return found
 

@@ -433,7 +433,7 @@ def test_over_rest_and_back(spec: RpcSpec) -> None:
 
 
 def test_a_function_without_a_route_is_for_the_socket_only() -> None:
-    with pytest.raises(ConfigError, match="^ListAccounts: no REST route is known"):
+    with pytest.raises(ConfigError, match=r"^ListAccounts: no REST route is known"):
         request_of(evolve(TABLE["ListAccounts"], paths=()), {})
 
 

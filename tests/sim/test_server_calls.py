@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,97 +19,63 @@ from xtalgo.protocol.routes import request_of
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.sim.functions import FUNCTIONS
 
-
-def words(text: str) -> set[str]:
-    return set(text.split())
-
-
-ACCOUNT = words(
-    "id name displayName primaryUser provider denomination status dailyLossLimit minCashValue maxOrderSize "
-    "maxPositionSize connection connectionStatus lastTransactionSum"
-)
-ITEMS = words(
-    "buyingPower cashValue commission dailyLossLimit dailyProfitTrigger excessInitialMargin excessIntradayMargin "
-    "excessMaintenanceMargin excessPositionMargin fee grossRealizedProfitLoss initialMargin intradayMargin "
-    "longOptionValue longStockValue lookAheadMaintenanceMargin maintenanceMargin netLiquidation "
-    "netLiquidationByCurrency positionMargin realizedProfitLoss shortOptionValue shortStockValue sodCashValue "
-    "sodLiquidatingValue totalCashBalance trailingMaxDrawdown unrealizedProfitLoss weeklyLossLimit weeklyProfitLoss "
-    "weeklyProfitTrigger"
-)
-POSITION = words(
-    "type account instrument instrumentType marketPosition quantity averagePrice marketPrice unrealizedProfitLoss"
-)
-ORDER = words(
-    "account orderId instrument instrumentType orderType orderState quantity averageFillPrice filled fromEntrySignal "
-    "gtd hasOverfill isBacktestOrder limitPrice limitPriceChanged name oco orderAction quantityChanged stopPrice "
-    "stopPriceChanged time timeInForce tag"
-)
-EXECUTION = words(
-    "id type time epoch name orderId account serverName instrument instrumentType position marketPosition "
-    "positionStrategy price quantity commission rate slippage isEntry isExit"
-)
-QUOTE = words(
-    "instrument description type tickSize pointValue tickValue exchange expiration tradingHours bid ask last open "
-    "high low close volume quoteTime quoteTimeUtc epoch dataSource isMarketOpen"
-)
-LEGACY = QUOTE - words("tickValue quoteTimeUtc epoch dataSource isMarketOpen") | {"success"}
-SPAN = {"utcStart", "utcEnd"}
-SESSION = SPAN | words("label localStart localEnd countdown action secondsRemaining")
-
-KEYS: dict[str, dict[str, set[str]]] = {
-    "ListAccounts": {"": {"accounts", "success"}, "accounts": ACCOUNT},
-    "GetAccount": {"": ACCOUNT | {"item", "success"}, "item": ITEMS},
-    "ListPositions": {"": {"positions", "success"}, "positions": POSITION},
-    "GetAllPositions": {"": {"positions", "count", "success"}, "positions": POSITION | {"tag"}},
-    "GetPosition": {"": POSITION | {"success"}},
-    "ClosePosition": {"": {"closedPositions", "success"}, "closedPositions": POSITION},
-    "Flatten": {"": {"closedPositions", "success"}, "closedPositions": POSITION},
-    "ListOrders": {"": {"orders", "success"}, "orders": ORDER},
-    "GetAllOrders": {"": {"orders", "count", "success"}, "orders": ORDER},
-    "GetOrder": {"": ORDER | {"success"}},
-    "PlaceOrder": {"": {"orderId", "success"}},
-    "Change": {"": {"orderId", "success"}},
-    "Cancel": {"": {"orderId", "success"}},
-    "CancelOrders": {"": {"orderIds", "success"}},
-    "ListExecutions": {"": {"executions", "success"}, "executions": EXECUTION},
-    "GetQuote": {"": QUOTE, "dataSource": {"status", "connectedFeeds"}},
-    "MarketInfo": {
-        "": words("success timestamp instrument timeZone status session upcoming"),
-        "status": {"isOpen", "state"},
-        "session": SESSION,
-        "upcoming": SPAN,
-    },
+EXAMPLES: dict[str, Any] = {
+    name: bodies[0]
+    for name, bodies in json.loads(
+        (Path(__file__).parents[1] / "protocol" / "corpus" / "replies.json").read_text("utf-8")
+    ).items()
 }
-"""Keys of each body and of what is inside it, as the reference has them."""
+"""One body of each function under the documented keys, with values of our own."""
 
 SIM = {"account": "sim101"}
-CALLS: dict[str, dict[str, Any]] = {
-    "ListAccounts": {},
-    "GetAccount": SIM,
-    "ListPositions": SIM,
-    "GetAllPositions": {},
-    "GetPosition": {**SIM, "instrument": "ES"},
-    "ClosePosition": {**SIM, "instrument": "ES"},
-    "Flatten": SIM,
-    "ListOrders": SIM,
-    "GetAllOrders": {"activeOnly": True},
-    "GetOrder": {**SIM, "orderId": "rests"},
-    "PlaceOrder": {
-        **SIM,
-        "instrument": "ES",
-        "action": "BUY",
-        "orderType": "MARKET",
-        "quantity": 1,
-        "timeInForce": "DAY",
-        "orderId": "new",
+ORDER = {**SIM, "instrument": "ES", "action": "BUY", "orderType": "MARKET", "quantity": 1, "timeInForce": "DAY"}
+
+
+def running(client: Client) -> str:
+    return client.server.venue.atm.running[0].id
+
+
+CALLS: dict[str, Callable[[Client], dict[str, Any]]] = {
+    "ListAccounts": lambda _: {},
+    "GetAccount": lambda _: SIM,
+    "GetAccountSummary": lambda _: {},
+    "GetWatermarks": lambda _: SIM,
+    "ListPositions": lambda _: SIM,
+    "GetAllPositions": lambda _: {},
+    "GetPosition": lambda _: {**SIM, "instrument": "ES"},
+    "ClosePosition": lambda _: {**SIM, "instrument": "ES"},
+    "Flatten": lambda _: SIM,
+    "FlattenEverything": lambda _: {},
+    "Reverse": lambda _: {**SIM, "instrument": "ES"},
+    "ReversePosition": lambda _: {**ORDER, "action": "SELL", "strategy": "Scalp"},
+    "ListOrders": lambda _: SIM,
+    "GetAllOrders": lambda _: {"activeOnly": True},
+    "GetOrder": lambda _: {**SIM, "orderId": "rests"},
+    "GetOrderStatus": lambda _: {**SIM, "orderId": "rests"},
+    "PlaceOrder": lambda _: {**ORDER, "orderId": "new"},
+    "FlatPlace": lambda _: ORDER,
+    "Change": lambda _: {**SIM, "orderId": "rests", "limitPrice": 91.0},
+    "CancelReplace": lambda _: {**ORDER, "orderId": "rests"},
+    "Cancel": lambda _: {**SIM, "orderId": "rests"},
+    "CancelOrders": lambda _: {**SIM, "instrument": "ES"},
+    "CancelAllOrders": lambda _: {},
+    "CancelAndBracket": lambda _: {
+        **SIM, "instrument": "ES", "action": "BUY", "quantity": 1, "takeProfit": 105.0, "stopLoss": 95.0
     },
-    "Change": {**SIM, "orderId": "rests", "limitPrice": 91.0},
-    "Cancel": {**SIM, "orderId": "rests"},
-    "CancelOrders": {**SIM, "instrument": "ES"},
-    "ListExecutions": {**SIM, "lookbackTime": 60},
-    "GetQuote": {"instrument": "ES"},
-    "MarketInfo": {"instrument": "ES"},
-}
+    "ListExecutions": lambda _: {**SIM, "lookbackTime": 60},
+    "GetExecution": lambda client: {**SIM, "executionId": client.server.venue.executions[0].id},
+    "GetExecutionsByOrderId": lambda _: {"orderId": "entry"},
+    "GetQuote": lambda _: {"instrument": "ES"},
+    "GetBars": lambda _: {"instrument": "ES", "period": 1},
+    "MarketInfo": lambda _: {"instrument": "ES"},
+    "ListStrategies": lambda _: SIM,
+    "GetStrategy": lambda client: {**SIM, "strategyId": running(client)},
+    "ListAllStrategies": lambda _: {},
+    "CloseStrategy": lambda client: {**SIM, "strategyId": running(client)},
+    "Tv_ListPositions": lambda _: {},
+    "Tv_ListOrders": lambda _: {},
+}  # fmt: skip
+NOW = 61.1
 
 
 def busy() -> Client:
@@ -118,38 +86,83 @@ def busy() -> Client:
     return client
 
 
-def keys(body: dict[str, Any]) -> dict[str, set[str]]:
-    """The keys of a body, and of each object or first row in it."""
-    found = {"": set(body)}
-    for key, value in body.items():
-        inner = value[0] if isinstance(value, list) and value else value
-        if isinstance(inner, dict):
-            found[key] = set(inner)
-    return found
+def full() -> Client:
+    """At second 61: a position with a running ATM strategy, a resting order, a finished minute, a session before."""
+    stamps = [START - 20 * 3_600 * SECOND, *(START + row * SECOND for row in range(100))]
+    bids = [99.0] + [100.0] * 100
+    asks = [bid + 0.25 for bid in bids]
+    client = Client(QuoteTable.from_rows((ES,), [0] * 101, stamps, bids, asks, bids, range(101)), fee=2.0)
+    client.patience = 1.3
+    client.place(2.1, quantity=2, orderId="entry", strategy="Scalp")
+    client.place(4.1, "SELL", "LIMIT", 1, limitPrice=110.0, orderId="rests", ocoId="pair")
+    client.run(NOW)
+    return client
 
 
-def test_every_function_that_is_served_is_tested_here():
-    assert CALLS.keys() == KEYS.keys() == FUNCTIONS.keys()
+def answered(api: str) -> Any:
+    client = full()
+    origin = {} if TABLE[api].origin is None else {"origin": TABLE[api].origin}
+    client.say(NOW, "rpc", id="x", api=api, args=CALLS[api](client), **origin)
+    client.run(NOW + client.patience)
+    (frame,) = client.replies("x")
+    assert set(frame) == {"id", "data"}
+    return frame["data"]
+
+
+def misfits(ours: Any, theirs: Any, where: str = "body") -> Iterator[str]:
+    """What differs in keys and JSON types; every item of an array is compared with the example's first."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        if set(ours) != set(theirs):
+            yield f"{where}: {sorted(set(ours) ^ set(theirs))}"
+        for key in set(ours) & set(theirs):
+            yield from misfits(ours[key], theirs[key], f"{where}.{key}")
+    elif isinstance(theirs, list) and isinstance(ours, list):
+        if not ours:
+            yield f"{where}: nothing in it to compare"
+        for item in ours:
+            yield from misfits(item, theirs[0], f"{where}[]")
+    elif theirs is None:
+        if not (ours is None or isinstance(ours, str)):
+            yield f"{where}: {ours!r}"
+    elif type(ours) is not type(theirs):
+        yield f"{where}: {ours!r} for {theirs!r}"
+
+
+def test_every_function_is_served_and_tested_here():
+    assert list(CALLS) == list(EXAMPLES) == list(FUNCTIONS) == [spec.name for spec in TABLE]
 
 
 @pytest.mark.parametrize("api", CALLS)
-def test_a_body_has_exactly_the_documented_keys(api: str):
-    assert keys(busy().call(2.1, api, **CALLS[api])) == KEYS[api]
+def test_a_body_has_exactly_the_documented_keys_and_types(api: str):
+    assert list(misfits(answered(api), EXAMPLES[api])) == []
+
+
+def test_a_misfit_is_found():
+    assert list(misfits({"a": 1, "b": [{"c": 1}]}, {"a": 1.0, "b": [{"c": 1, "d": 2}], "e": ""})) != []
+    assert sorted(misfits({"a": 1.0, "b": []}, {"a": 1, "b": [1]})) == [
+        "body.a: 1.0 for 1",
+        "body.b: nothing in it to compare",
+    ]
 
 
 @pytest.mark.parametrize("api", CALLS)
 def test_our_own_reader_finds_nothing_odd(api: str):
-    found = TABLE[api].read(busy().call(2.1, api, **CALLS[api]))
+    found = TABLE[api].read(answered(api))
     assert isinstance(found, Answer)
     assert (found.faults, found.lost, found.warning) == ((), 0, None)
 
 
 @pytest.mark.parametrize("api", CALLS)
 def test_rest_answers_as_the_socket_does(api: str):
-    request = request_of(api, CALLS[api])
-    answer = busy().rest(2.1, request.method, request.path, request.body, **request.query)
+    client = full()
+    request = request_of(api, CALLS[api](client))
+    answer = client.rest(NOW, request.method, request.path, request.body, **request.query)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    assert json.loads(answer.body) == busy().call(2.1, api, **CALLS[api])
+    assert json.loads(answer.body) == answered(api)
+
+
+def test_the_alias_does_what_its_function_does():
+    assert full().call(NOW, "CancelOrder", account="Sim101", orderId="rests") == {"orderId": "rests", "success": True}
 
 
 # --- contents --------------------------------------------------------------------------------------------------------
@@ -276,7 +289,8 @@ def test_the_quotes_local_time_is_on_a_clock_of_twelve_hours(hours: int, clock: 
 
 def test_the_account_scoped_quote_is_the_legacy_body():
     row = busy().call(2.1, "GetQuote", instrument="ES", account="SIM101")
-    assert set(row) == LEGACY
+    new = set(EXAMPLES["GetQuote"])
+    assert set(row) == new - {"tickValue", "quoteTimeUtc", "epoch", "dataSource", "isMarketOpen"} | {"success"}
     assert (row["quoteTime"], row["expiration"]) == ("5/13/2026 9:00:02 AM", "6/1/2026 12:00:00 AM")
 
 
@@ -301,13 +315,6 @@ def test_market_info_counts_down(when: dt.datetime, is_open: bool, state: str, l
 def test_market_info_without_an_instrument_is_about_es():
     assert busy().call(2.1, "MarketInfo")["instrument"] == ES
     assert Client(table([1.0], instrument=MNQ)).call(1, "MarketInfo")["error"] == "Invalid request"
-
-
-def test_templates_and_strategies_of_ninjatrader_are_refused():
-    client = busy()
-    assert "not served" in client.place(2.1, strategy="MyAtm")["detail"]
-    refused = client.call(3.1, "Change", account="Sim101", orderId="rests", quantity=2, strategyId="1")
-    assert "not served" in refused["detail"]
 
 
 # --- REST ------------------------------------------------------------------------------------------------------------
@@ -357,11 +364,21 @@ def test_query_values_are_read_by_type():
     assert "no argument" in body_of(client, 400, 4.1, "GET", path, lookback="60")["error"]
 
 
-def test_an_empty_flatten_is_flatten_everything_which_is_not_served_yet_and_closes_nothing():
-    client = busy()
-    for body in (None, {}):
-        answer = body_of(client, 404, 2.1 if body is None else 3.1, "POST", "/v1/api/positions/flatten", body)
-        assert answer["error"] == "Unknown api FlattenEverything: not served here yet"
-    assert client.call(5, "GetAllPositions")["count"] == 1
-    assert client.rest(6, "POST", "/v1/api/positions/flatten", {"account": "Sim101"}).status == 200
-    assert client.call(8.1, "GetAllPositions")["count"] == 0
+def test_an_empty_flatten_is_flatten_everything():
+    client = full()
+    answer = body_of(client, 200, NOW, "POST", "/v1/api/positions/flatten", {"account": "Sim101", "instrument": "ES"})
+    assert set(answer) == {"closedPositions", "success"}
+    client = full()
+    answer = body_of(client, 200, NOW, "POST", "/v1/api/positions/flatten", {})
+    assert set(answer) == {"orderIds", "closedPositions", "success"}
+    assert client.call(NOW + 3, "GetAllPositions")["count"] == 0
+    again = body_of(client, 200, NOW + 5, "POST", "/v1/api/positions/flatten")
+    assert again == {"orderIds": [], "closedPositions": [], "warning": "Nothing to flatten", "success": True}
+
+
+def test_executions_of_an_order_with_and_without_an_account():
+    client = full()
+    paths = ("/v1/api/executions/order/entry", "/v1/api/accounts/SIM101/executions/order/entry")
+    one, other = (body_of(client, 200, NOW + 2 * k, "GET", path) for k, path in enumerate(paths))
+    assert one == other
+    assert [row["quantity"] for row in one["executions"]] == [2]
