@@ -168,9 +168,10 @@ class Venue:
     def quotes(self, frame: Iterable[Quote]) -> None:
         """Match a frame, then let it be the newest."""
         most = self.mishaps.faults.most_per_fill
-        held = self.watermarks.held
+        resting, held = self.exchange.resting, self.watermarks.held
         for quote in frame:
-            orders = self.exchange.resting.get(quote.instrument)
+            instrument = quote.instrument
+            orders = resting.get(instrument)
             if orders is not None:
                 self.exchange.match(quote if most is None else _shown(quote, most))
                 for order in orders:
@@ -180,7 +181,8 @@ class Venue:
             self.tape.take(quote)
             if self.exchange.due <= quote.ts:
                 self.advance(quote.ts)
-            if quote.instrument in held:
+            watch = held.get(instrument)
+            if watch is not None and watch.last != quote.last:
                 self.watermarks.quoted(quote)
 
     def _update(self, order: VenueOrder, report: OrderUpdate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -18,35 +18,49 @@ if TYPE_CHECKING:
 
 __all__ = ["Watermarks"]
 
-_NEAR: Final = 1e-6
-"""Dollars within which a rough figure may be a new high, and the exact ones are looked at."""
-
-
 @define(eq=False)
 class _Account:
-    """Highs since the session's open; minus infinity before its first P&L. P&L counts from ``base``."""
+    """Highs since the session's open, minus infinity before its first P&L; P&L counts from ``base``.
+
+    Net liquidation rises and falls with P&L, so its high needs no keeping.
+    """
 
     name: str
     base: float = 0.0
-    pnl: float = -math.inf
-    net: float = -math.inf
-    unrealized: float = -math.inf
     realized: float = 0.0
-    """Of the session, roughly: as exact figures were last looked at."""
-    open: float = 0.0
-    """Open P&L over all instruments, roughly."""
+    """Of the session."""
+    pnl: float = -math.inf
+    unrealized: float = -math.inf
+    holdings: list[_Holding] = field(factory=list)
+
+    def look(self) -> None:
+        """Keep what is higher than ever."""
+        open_pnl = 0.0
+        for holding in self.holdings:
+            open_pnl += holding.worth
+        if open_pnl > self.unrealized:
+            self.unrealized = open_pnl
+        if open_pnl + self.realized > self.pnl:
+            self.pnl = open_pnl + self.realized
 
 
 @define(eq=False)
 class _Holding:
-    """An open position, priced for speed: ``open P&L = price * scale - cost``, roughly."""
+    """An open position, priced for speed: ``worth = price * scale - cost``, right to a millionth of a dollar."""
 
     account: _Account
     book: Book
     scale: float
     cost: float
-    price: float = math.nan
     worth: float = 0.0
+
+
+@define(eq=False)
+class Watch:
+    """Who holds one instrument; ``last`` is the last price that was looked at, NaN where that must be done again."""
+
+    last: float | None
+    holdings: list[_Holding]
 
 
 @define(eq=False)
@@ -54,7 +68,7 @@ class Watermarks:
     """Of all accounts of a venue. Quotes of instruments that nobody holds cost nothing: they aren't in ``held``."""
 
     venue: Venue
-    held: dict[str, list[_Holding]] = field(factory=dict)
+    held: dict[str, Watch] = field(factory=dict)
     """Open positions by instrument."""
     _accounts: dict[str, _Account] = field(factory=dict)
     _until: Ns = 0
@@ -66,51 +80,56 @@ class Watermarks:
             self._turn(now)
         book = self.venue.book(account, contract)
         found = self._of(account)
-        holdings = [each for each in self.held.get(contract.name, ()) if each.account is not found]
+        found.holdings = [each for each in found.holdings if each.book is not book]
+        watch = self.held.get(contract.name)
+        holdings = [each for each in (watch.holdings if watch else ()) if each.book is not book]
         if book.position:
             per_point = book.position * contract.point_value
-            holdings.append(_Holding(found, book, per_point, per_point * (book.average_price or 0.0)))
+            fresh = _Holding(found, book, per_point, per_point * (book.average_price or 0.0))
+            mark = self.venue.mark(book)
+            if mark is not None:
+                fresh.worth = mark * fresh.scale - fresh.cost
+            found.holdings.append(fresh)
+            holdings.append(fresh)
         if holdings:
-            self.held[contract.name] = holdings
+            self.held[contract.name] = Watch(math.nan, holdings)
         else:
             self.held.pop(contract.name, None)
-        self._note(found)
+        found.realized = self.venue.figures(account).realized - found.base
+        found.look()
 
     def quoted(self, quote: Quote) -> None:
-        """An instrument that somebody holds was quoted, and is marked at it by now."""
+        """An instrument that somebody holds was quoted, at another last price than before or at none."""
         if quote.ts >= self._until:
             self._turn(quote.ts)
-        for holding in self.held[quote.instrument]:
-            price = quote.last
-            if price is None:
-                price = quote.bid if holding.scale >= 0 else quote.ask
-            if price == holding.price:
-                continue
-            account = holding.account
-            worth = price * holding.scale - holding.cost
-            account.open += worth - holding.worth
-            holding.price, holding.worth = price, worth
-            if account.open > account.unrealized - _NEAR or account.open + account.realized > account.pnl - _NEAR:
-                self._note(account)
+        watch, last = self.held[quote.instrument], quote.last
+        watch.last = math.nan if last is None else last
+        for holding in watch.holdings:
+            price = last if last is not None else quote.bid if holding.scale >= 0 else quote.ask
+            holding.worth = price * holding.scale - holding.cost
+            holding.account.look()
 
     def told(self, name: str, now: Ns) -> dict[str, dict[str, Any]]:
         """``watermarks`` and ``stats`` of an account: empty before the session's first P&L (documented)."""
         if now >= self._until:
             self._turn(now)
         account = self._of(name)
-        open_books = sum(1 for book in self.venue.books(name) if book.position)
-        if open_books:
-            self._note(account)
+        if account.holdings:
+            account.look()
         if account.pnl == -math.inf:
             return {"watermarks": {}, "stats": {}}
         money = self.venue.figures(name)
-        pnl = round(money.realized - account.base + money.unrealized, 9)
-        highs = {"pnlhigh": account.pnl, "netliqhigh": account.net, "unrealhigh": account.unrealized}
+        pnl = round(money.realized - account.base + money.unrealized, 6)
+        highs = {
+            "pnlhigh": max(round(account.pnl, 6), pnl),
+            "netliqhigh": max(round(self.venue.cash + account.base + account.pnl, 6), money.net_liquidation),
+            "unrealhigh": max(round(account.unrealized, 6), money.unrealized),
+        }
         stats = {
             "pnl": pnl,
             "total": pnl,
             "unrealized": money.unrealized,
-            "poscount": open_books,
+            "poscount": len(account.holdings),
             "netliq": money.net_liquidation,
             **highs,
         }
@@ -122,30 +141,13 @@ class Watermarks:
             found = self._accounts[name] = _Account(name)
         return found
 
-    def _note(self, account: _Account) -> None:
-        """Look at an account's exact figures, and keep what is higher."""
-        money = self.venue.figures(account.name)
-        account.realized = money.realized - account.base
-        account.open = 0.0
-        for holdings in self.held.values():
-            for holding in holdings:
-                if holding.account is account:
-                    mark = self.venue.mark(holding.book)
-                    if mark is not None:
-                        holding.price, holding.worth = mark, mark * holding.scale - holding.cost
-                    account.open += holding.worth
-        account.pnl = max(account.pnl, round(account.realized + money.unrealized, 9))
-        account.net = max(account.net, money.net_liquidation)
-        account.unrealized = max(account.unrealized, money.unrealized)
-
     def _turn(self, now: Ns) -> None:
         """A session opens: the highs begin anew."""
         session = session_at(now)
         self._until = session.open if now < session.open else session_at(session.close).open
         for account in self._accounts.values():
             account.base = self.venue.figures(account.name).realized
-            account.pnl = account.net = account.unrealized = -math.inf
+            account.pnl = account.unrealized = -math.inf
             account.realized = 0.0
-        for holdings in self.held.values():
-            for holding in holdings:
-                holding.price = math.nan  # so that the next quote counts, whatever it says
+        for watch in self.held.values():
+            watch.last = math.nan  # so that the next quote counts, whatever it says
