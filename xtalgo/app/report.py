@@ -16,7 +16,8 @@ from rich.table import Table
 
 from xtalgo.app.config import Settings
 from xtalgo.app.console import Row, Screen
-from xtalgo.engine.strategy import SignalStrategy, Strategy
+from xtalgo.engine.signals import SignalStrategy
+from xtalgo.engine.strategy import Strategy
 from xtalgo.model.events import Fill
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK, iso, session_at, to_datetime
