@@ -92,6 +92,7 @@ class _Line:
     hearers: list[Callable[[Bar], None]] = field(factory=list)
     wanted: int = 0
     """Bars that were wanted before the start."""
+    came: int = 0
     is_required: bool = False
     is_warm: bool = True
     """Whether those came, or are not waited for any more."""
@@ -202,7 +203,7 @@ class VenueBars:
     def _lacking(self) -> Iterator[tuple[_Line, str]]:
         for line in self._lines.values():
             if not line.complete:
-                text = f"of {line.wanted:,} bars of {line.instrument} ({line.period}) {len(line.finished):,} came"
+                text = f"of {line.wanted:,} bars of {line.instrument} ({line.period}) {line.came:,} came"
                 yield line, text + (f": {line.reason}" if line.reason else "")
 
     def stop(self) -> None:
@@ -283,7 +284,8 @@ class VenueBars:
         if not line.is_warm:
             line.is_warm = True
             line.finished.extend(finished[-line.wanted :])
-            line.complete = len(line.finished) >= line.wanted
+            line.came = len(line.finished)
+            line.complete = line.came == line.wanted
             line.reason = "" if line.complete else "the venue has no more"
             line.after = max([line.after, *(bar.end for bar in finished)])
         for bar in finished:
