@@ -266,8 +266,8 @@ class VenueBars:
 
     def released(self, query: BarsQuery) -> None:
         """A question left."""
-        line = self._lines[query.instrument, query.period]
-        if line.open == query.serial:
+        line = self._open_line(query)
+        if line is not None:
             line.left = self._host.now
 
     # --- answers -------------------------------------------------------------------------------------------------
