@@ -58,7 +58,8 @@ class RecordedBars:
         return BarsSeen(now, query, tuple(maker.bars()[-query.count - 1 :]))
 
     def _make(self, instrument: str, period: str) -> _Maker:
-        if np.isnan(self.table.last[self.table.rows(instrument)]).all():
+        last = self.table.last[self.table.rows(instrument)]
+        if len(last) and np.isnan(last).all():
             raise DataError(
                 f"{instrument}: the recording tells no last prices, and the venue's bars are made of trades; "
                 "use bars of quotes: bars(..., basis='mid')"
