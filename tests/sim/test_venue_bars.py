@@ -31,7 +31,7 @@ from xtalgo.engine.history import GRACE
 from xtalgo.engine.periods import span_at, venue_span
 from xtalgo.model.sessions import NEW_YORK, from_datetime, session_at
 from xtalgo.model.types import MINUTE_NS
-from xtalgo.sim.history import SLACK
+from xtalgo.sim.recordedbars import SLACK
 
 LATE = GRACE + ReplaySettings().latency.entry
 

@@ -21,7 +21,7 @@ from xtalgo.app.request import Request, refuse
 from xtalgo.engine.blame import blame
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.model.errors import ConfigError
-from xtalgo.sim.history import before
+from xtalgo.sim.recordedbars import before
 from xtalgo.sim.replay import replay
 from xtalgo.sim.result import Result
 

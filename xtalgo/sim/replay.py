@@ -28,7 +28,7 @@ from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
 from xtalgo.sim.exchange import SimExchange
 from xtalgo.sim.fills import Fees, FillModel, Latency
-from xtalgo.sim.history import RecordedBars, before
+from xtalgo.sim.recordedbars import RecordedBars, before
 from xtalgo.sim.result import Result, summarize
 
 __all__ = ["Replay", "ReplaySettings", "replay"]
