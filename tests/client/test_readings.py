@@ -397,6 +397,18 @@ def test_bars_that_make_no_sense_are_told_of() -> None:
     assert [end for _, end in talk.strategy.told] == [E1]
 
 
+def test_bars_under_a_wrong_label_are_noticed() -> None:
+    """They are named by their start, and we take it for their end: the newest one grows, and is told too early."""
+    talk = begun(Reader())
+    after(talk, E1 + GRACE)
+    talk.reply(talk.take("GetBars"), **rows(START, E1))
+    after(talk, E1 + FIVE + GRACE)
+    body = rows(START, E1, E1 + FIVE)
+    body["bars"][1]["high"] = 14.0
+    talk.reply(talk.take("GetBars"), **body)
+    assert any("some changed after they had ended" in notice.text for notice in talk.trader.notices)
+
+
 def test_figures_are_asked_for_and_told() -> None:
     talk = begun(Reader(watches=True))
     talk.reply(talk.take("GetAccount"), name="Sim101", item={"cashValue": 5.0})

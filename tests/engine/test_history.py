@@ -413,6 +413,30 @@ def test_wrong_use_says_what_is_wrong(how: dict[str, Any], text: str) -> None:
         engine.start(T0)
 
 
+def test_a_bar_that_changes_after_its_end_is_told_of_once() -> None:
+    """As it would be if the venue named bars by their start: the newest one would still grow."""
+    room = Room().start()
+    for number, end in enumerate((E1, E2, E3)):
+        room.to(end + GRACE)
+        room.answer(room.leave(), *(bar(done, 4900.0 + number) for done in (E1, E2, E3) if done <= end))
+    assert room.strategy.ends == [E1, E2, E3]
+    (text,) = room.engine.history.oddities
+    assert text.startswith(
+        f"bars of {ES} (5m): some changed after they had ended. If the venue names bars by their start"
+    )
+
+
+def test_bars_that_do_not_come_are_told_of_once() -> None:
+    room = Room().start()
+    for number in range(5):
+        room.to(E1 + number * FIVE + GRACE)
+        room.answer(room.leave(), bar(E1 - FIVE))
+        room.to(room.now + AGAIN)
+        room.answer(room.leave(), bar(E1 - FIVE))
+        assert len(room.engine.history.oddities) == (number >= 2)
+    assert "of the last 3 ends no bar came" in room.engine.history.oddities[0]
+
+
 # --- before the start ------------------------------------------------------------------------------------------------
 
 

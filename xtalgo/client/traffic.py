@@ -270,6 +270,10 @@ class Traffic(Caller[Item]):
                     now, name, f"{name}: bars of {event.query.instrument} begin in the future; is a clock off?"
                 )
         self._turn(event)
+        if self.engine is not None:
+            oddities, self.engine.history.oddities = self.engine.history.oddities, []
+            for text in oddities:
+                self._notice(now, "odd bars", text)
 
     def _tell_faults(self, answer: Answer[Any], name: str, now: Ns) -> None:
         if answer.faults:

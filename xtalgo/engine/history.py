@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final, Protocol
 
 from attrs import define, field, frozen
@@ -36,6 +37,9 @@ TRIES: Final = 3
 
 PATIENCE: Final[Ns] = 45 * SECOND_NS
 """How long the start waits for bars, counted from when the venue was reached: two answers that never come."""
+
+LACKING: Final = 3
+"""After so many ends in a row without a bar people are told."""
 
 MARGIN: Final = 2
 """How many bars more than were missed are asked for: one may have turned up late, one may have ended meanwhile."""
@@ -114,6 +118,10 @@ class _Line:
     left: Ns | None = None
     """When it left."""
     failures: int = 0
+    lacking: int = 0
+    """Ends in a row of which no bar came."""
+    odd: set[str] = field(factory=set)
+    """What was told of as odd."""
     timer: Timer | None = None
 
     def current(self) -> Bar | None:
@@ -135,6 +143,8 @@ class VenueBars:
     _patience: Timer | None = None
     _has_begun: bool = False
     _is_over: bool = False
+    oddities: list[str] = field(factory=list)
+    """For people: what of the venue's bars does not look as it should, each once."""
 
     # --- what is wanted ------------------------------------------------------------------------------------------
 
@@ -281,6 +291,7 @@ class VenueBars:
         known = line.left - GRACE
         told = {bar.end: bar for bar in event.bars if bar.end <= known}
         finished = [told[end] for end in sorted(told)]
+        self._compare(line, finished)
         if not line.is_warm:
             line.is_warm = True
             line.finished.extend(finished[-line.wanted :])
@@ -290,13 +301,30 @@ class VenueBars:
             line.after = max([line.after, *(bar.end for bar in finished)])
         for bar in finished:
             if bar.end > line.after:
-                line.after = bar.end
+                line.after, line.lacking = bar.end, 0
                 line.finished.append(bar)
                 for hearer in list(line.hearers):
                     self._call(hearer, bar)
-        if line.expected > line.after and line.due == NEVER and not line.repeated:
-            line.repeated, line.due = True, self._host.now + AGAIN
+        if line.expected > line.after and line.due == NEVER:
+            if not line.repeated:
+                line.repeated, line.due = True, self._host.now + AGAIN
+            else:
+                line.lacking += 1
+                if line.lacking == LACKING:
+                    self._odd(line, f"of the last {LACKING} ends no bar came: did nothing trade?")
         self._look(line)
+
+    def _compare(self, line: _Line, finished: list[Bar]) -> None:
+        """A bar that had ended does not change. If one does, it had not ended: then its label is its start."""
+        known = {bar.end: bar for bar in islice(reversed(line.finished), len(finished))}
+        if any(known.get(bar.end, bar) != bar for bar in finished):
+            self._odd(line, "some changed after they had ended.")
+
+    def _odd(self, line: _Line, what: str) -> None:
+        if what not in line.odd:
+            line.odd.add(what)
+            why = "If the venue names bars by their start, where the end is assumed, none of them is right"
+            self.oddities.append(f"bars of {line.instrument} ({line.period}): {what} {why}")
 
     def unread(self, event: Unread) -> None:
         """A question came to nothing: ask again a few times, then with the next bar's end."""

@@ -55,7 +55,7 @@ class RecordedBars:
         rows, count = self.table.rows(query.instrument), self.played(query.instrument)
         maker.take(self.table, slice(rows.start + maker.taken, rows.start + count))
         maker.taken = count
-        return BarsSeen(now, query, tuple(maker.bars()[-query.count - 1 :]))
+        return BarsSeen(now, query, tuple(maker.newest(query.count + 1)))
 
     def _make(self, instrument: str, period: str) -> _Maker:
         last = self.table.last[self.table.rows(instrument)]
@@ -95,12 +95,13 @@ class _Maker:
     _is_cut: bool = True
     """Whether a recording ended here, or none has begun: what comes next may not follow from what came before."""
 
-    def bars(self) -> list[Bar]:
-        """The finished bars, and the growing one as far as it is known."""
+    def newest(self, count: int) -> list[Bar]:
+        """The newest bars, the growing one among them as far as it is known."""
+        bars = self.finished[-count:]
         if self._newest is None or (self._is_cut and self._end - self._newest > SLACK):
-            return self.finished
+            return bars
         grown = self._grown()
-        return self.finished if grown is None else [*self.finished, grown]
+        return bars if grown is None else [*bars, grown][-count:]
 
     def cut(self) -> None:
         """A recording ends."""
