@@ -9,12 +9,14 @@ from xtalgo.client.group import GroupPlan, GroupReport, carry_out, plan_group
 from xtalgo.engine import rolling
 from xtalgo.engine.bars import Bars
 from xtalgo.engine.groups import GroupCost, GroupMember, MemberStatus, OrderGroup
+from xtalgo.engine.history import History
 from xtalgo.engine.indicators import Crossing, Ema, RollingMax, RollingMean, RollingMin, RollingStd
 from xtalgo.engine.orders import Order
 from xtalgo.engine.pacing import Forecast
 from xtalgo.engine.risk import DenyReason, RiskLimits, TradingState
 from xtalgo.engine.series import Columns, QuoteTable, Window
-from xtalgo.engine.strategy import SignalStrategy, Strategy
+from xtalgo.engine.signals import SignalStrategy
+from xtalgo.engine.strategy import Strategy
 from xtalgo.engine.timers import Timer
 from xtalgo.model.errors import (
     AuthError,
@@ -29,7 +31,17 @@ from xtalgo.model.errors import (
     VenueError,
     XtalgoError,
 )
-from xtalgo.model.events import AccountPnl, Bar, External, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.events import (
+    AccountItems,
+    AccountPnl,
+    Bar,
+    External,
+    Fill,
+    LinkDown,
+    LinkUp,
+    Quote,
+    Watermarks,
+)
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Instrument, Ns, OrderStatus, OrderType, Role, Side, TimeInForce
 from xtalgo.scripts import connect, connect_rest
@@ -44,6 +56,7 @@ if _typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccountItems",
     "AccountPnl",
     "AuthError",
     "Bar",
@@ -65,6 +78,7 @@ __all__ = [
     "GroupMember",
     "GroupPlan",
     "GroupReport",
+    "History",
     "Instrument",
     "Latency",
     "LinkDown",
@@ -99,6 +113,7 @@ __all__ = [
     "Timer",
     "TradingState",
     "VenueError",
+    "Watermarks",
     "Window",
     "XtalgoError",
     "__version__",

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MOMO = str(ROOT / "strategies" / "momo.py")
 FADE = str(ROOT / "strategies" / "fade.py")
 TOGETHER = str(ROOT / "strategies" / "together.py")
+BREAKOUT = str(ROOT / "strategies" / "breakout.py")
 
 BUYER = """\
 from xtalgo import Instrument, Quote, Strategy

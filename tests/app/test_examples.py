@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from app.support import FADE, MOMO, TOGETHER, quotes_text, write
+from app.support import BREAKOUT, FADE, MOMO, TOGETHER, quotes_text, write
 
 from xtalgo import ContractBook, OrderType, ReplaySettings, Result, replay
 from xtalgo.app.loader import load_strategies, parameters_of
@@ -65,8 +65,30 @@ def test_together_trades_in_all_accounts_or_in_none(folder: Path) -> None:
     assert by_account["Sim101"] == by_account["Sim102"] == by_account["Sim103"]
 
 
+def test_breakout_trades_closes_beyond_the_bars_before(folder: Path) -> None:
+    strategy = load(BREAKOUT, "period=1m", "length=2")
+    lines = quotes_text(3_000).splitlines()
+    for second in range(3_000):  # up for ten minutes, down for ten
+        stamp, name, *_, volume = lines[second + 1].split(",")
+        bid = 5000 + (300 - abs(second % 1_200 - 600)) // 4 * 0.25 + second % 3 * 0.25
+        lines[second + 1] = f"{stamp},{name},{bid},{bid + 0.25},{bid},{volume}"
+    path = write(folder, "es.csv", "\n".join(lines))
+    result = replay(strategy, load_recording([path], ContractBook()).table)
+    entries = [order for order in result.order_book if order.parent is None and order.role == "entry"]
+    assert len(entries) >= 4
+    assert {order.side for order in entries} == {1, -1}
+    bars = list(strategy.channel)
+    for order in entries:
+        newest = max(at for at, bar in enumerate(bars) if bar.end < order.created)
+        before, bar = bars[newest - 2 : newest], bars[newest]
+        if order.side > 0:
+            assert bar.close > max(one.high for one in before)
+        else:
+            assert bar.close < min(one.low for one in before)
+
+
 def test_the_examples_read_well() -> None:
-    for file in (MOMO, FADE, TOGETHER):
+    for file in (MOMO, FADE, TOGETHER, BREAKOUT):
         strategy = load(file)
         assert sys.modules[type(strategy).__module__].__doc__
         assert all(info.default is not None for info in parameters_of(type(strategy)))

@@ -354,6 +354,8 @@ def test_a_token_file(folder: Path) -> None:
         (["--demo", "--url", "wss://x"], "--demo and --url don't go together"),
         (["--demo", "--sort"], "a live run and --sort don't go together: that is for --replay"),
         (["--as-live"], "a live run and --as-live don't go together"),
+        (["--demo", "--history", "es.csv"], "a live run and --history don't go together: that is for --replay"),
+        (["--replay", "es.csv", "--as-live", "--history", "x.csv"], "--as-live and --history don't go together"),
         (["--demo", "--report-latency", "1s"], "a live run and --report-latency don't go together"),
         (["--demo", "--for", "0"], "--for: expected a number of seconds above 0, not 0"),
         (["--demo", "--for", "nan"], "--for: expected a number of seconds above 0, not nan"),

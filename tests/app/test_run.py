@@ -52,6 +52,54 @@ def test_a_run_shows_settings_recording_and_results(xtalgo: Xtalgo, es: Path, bu
     assert all(line == line.rstrip() for line in outcome.out.splitlines())
 
 
+WARM = """\
+from xtalgo import Bar, History, Instrument, Strategy
+
+
+class Warm(Strategy):
+    instrument: Instrument = "ES"
+
+    def warm_up(self):
+        return [History(self.instrument, "1m", 3)]
+
+    def on_start(self) -> None:
+        self.made = self.bars(self.instrument, "1m", source="venue")
+        self.note("begins", bars=len(self.made))
+"""
+MADE_OF_QUOTES = (
+    "Bars of the venue's are made of recorded quotes here; their highs and lows miss what lay between quotes."
+)
+
+
+def test_earlier_recordings_make_bars_for_the_start(xtalgo: Xtalgo, es: Path, folder: Path) -> None:
+    warm = write(folder, "warm.py", WARM)
+    earlier = write(folder, "earlier.csv", quotes_text(600).replace("T14:", "T13:"))
+    outcome = xtalgo("run", warm, "--replay", es, "--history", earlier, es)
+    assert outcome.code == 0
+    for line in (
+        "  history       600 quotes from before, to make bars of; none is traded",
+        "                2026-05-12 13:00:00 to 2026-05-12 13:09:59 UTC",
+        MADE_OF_QUOTES,
+        "  2026-05-12 14:00:00 Warm: begins bars=3",
+    ):
+        assert line in outcome.out.splitlines()
+    assert "  quotes        240 of ES 06-26" in outcome.out.splitlines()
+
+
+def test_bars_that_were_wanted_and_not_there_are_told_of(xtalgo: Xtalgo, es: Path, folder: Path) -> None:
+    outcome = xtalgo("run", write(folder, "warm.py", WARM), "--replay", es)
+    assert outcome.code == 0
+    text = "of 3 bars of ES 06-26 (1m) 0 came: the venue has no more. Give earlier recordings with --history."
+    assert f"Before the start, {text}" in " ".join(outcome.out.split())
+
+
+def test_history_that_lies_later_is_an_error(xtalgo: Xtalgo, es: Path, folder: Path, buyer: Path) -> None:
+    later = write(folder, "later.csv", quotes_text(60).replace("T14:", "T15:"))
+    outcome = xtalgo("run", buyer, "--replay", es, "--history", later)
+    assert outcome.code == 2
+    assert "the history has no quote before 2026-05-12T14:00:00" in outcome.error
+
+
 def test_json_is_one_object_with_the_agreed_keys(xtalgo: Xtalgo, es: Path) -> None:
     outcome = xtalgo("run", MOMO, "--replay", es, "-p", "instrument=ES", "-p", "fast=2", "-p", "slow=9", "--json")
     assert outcome.code == 0

@@ -28,6 +28,8 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         return any_of(get_args(kind)[0])
     if get_origin(kind) is tuple:
         return st.lists(any_of(get_args(kind)[0]), max_size=3).map(tuple)
+    if get_origin(kind) is dict:
+        return st.dictionaries(*map(any_of, get_args(kind)), max_size=3)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return st.sampled_from(kind)
     return {

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tables import ES, MNQ, SECOND, START, table
 
 from xtalgo import Bar, Bars, ContractBook, Instrument, Quote, ReplaySettings, Strategy, StrategyError, replay
-from xtalgo.engine.bars import BarBuilder, Basis, parse_period
+from xtalgo.engine.bars import BarBuilder, Basis
 from xtalgo.engine.engine import Engine
+from xtalgo.engine.periods import parse_period
 from xtalgo.model.events import Tick
 from xtalgo.model.sessions import NEW_YORK, from_datetime, session_at
 from xtalgo.model.types import HOUR_NS, MINUTE_NS

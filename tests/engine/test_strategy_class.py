@@ -345,6 +345,8 @@ VERBS: dict[str, Callable[[Strategy], object]] = {
     "spec": lambda s: s.spec(ES),
     "window": lambda s: s.window(ES, 5),
     "bars": lambda s: s.bars(ES, "5m"),
+    "watch_account": lambda s: s.watch_account(),
+    "watch_watermarks": lambda s: s.watch_watermarks(),
     "subscribe": lambda s: s.subscribe(ES),
     "orders": lambda s: s.orders(),
     "buy": lambda s: s.buy(ES, 1),
@@ -370,7 +372,7 @@ VERBS: dict[str, Callable[[Strategy], object]] = {
 def test_every_public_name_of_a_strategy_is_a_callback_or_a_verb() -> None:
     callbacks = {
         *("on_start", "on_quote", "on_bar", "on_fill", "on_order", "on_timer", "on_pnl", "on_link"),
-        *("on_external", "on_group", "on_stop"),
+        *("on_external", "on_group", "on_stop", "warm_up", "on_account", "on_watermarks"),
     }
     public = {name for name in dir(Strategy) if not name.startswith("_")}
     assert public - callbacks == set(VERBS)

@@ -38,10 +38,9 @@ def save(table: QuoteTable, folder: Path) -> None:
 
 
 def strategies() -> list[Strategy]:
-    files = [str(ROOT / "strategies" / name) for name in ("momo.py", "fade.py")]
-    return [
-        strategy for _, strategy in load_strategies(files, [], ["fast=5", "slow=20", "instrument=MNQ", "width=1.5"])
-    ]
+    files = [str(ROOT / "strategies" / name) for name in ("momo.py", "fade.py", "breakout.py")]
+    parameters = ["fast=5", "slow=20", "instrument=MNQ", "width=1.5", "period=1m", "Breakout.length=2"]
+    return [strategy for _, strategy in load_strategies(files, [], parameters)]
 
 
 async def test_session_in_virtual_time_is_the_replay(autojump_clock: trio.testing.MockClock) -> None:

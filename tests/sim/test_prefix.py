@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from xtalgo import (
     Columns,
     Ema,
     Fill,
+    History,
     Instrument,
     Order,
     Quote,
@@ -44,8 +45,12 @@ FASTER: dict[str, dict[str, Any]] = {
     "momo": {"fast": 3, "slow": 12},
     "fade": {"length": 40, "width": 1.5},
     "together": {"length": 20, "stop_loss": 4, "take_profit": 4},
+    "breakout": {"period": "1m", "length": 2},
 }
 """Parameters with which the example strategies trade often enough on a short recording."""
+
+FEWER: dict[str, tuple[int, int]] = {"breakout faster": (12, 6), "Ranges": (18, 10)}
+"""How much those do at least that act on bars, of which a short recording has few: decisions and fills."""
 
 
 @lru_cache(maxsize=8)
@@ -218,6 +223,30 @@ class Watcher(Strategy):
             self.close(self.instrument, account=account)
 
 
+class Ranges(Strategy):
+    """The venue's bars in two instruments, beside bars of quotes, with warm-up; all that it sees is noted."""
+
+    first: Instrument = "ES"
+    second: Instrument = "MNQ"
+
+    def warm_up(self) -> Iterable[History]:
+        return [History(self.first, "1m", 20), History(self.second, "2m", 5)]
+
+    def on_start(self) -> None:
+        self.made = [
+            self.bars(self.first, "1m", source="venue"),
+            self.bars(self.second, "2m", source="venue"),
+            self.bars(self.second, "1m", source="venue"),
+            self.bars(self.first, "1m"),
+        ]
+        self.note("warm", seen=[len(bars) for bars in self.made])
+
+    def on_bar(self, bar: Bar) -> None:
+        self.note("bar", bar=bar, seen=[len(bars) for bars in self.made])
+        if bar.source == "recording" and bar.period == "1m":
+            self.order_target(bar.instrument, (bar.close > bar.open) - (bar.close < bar.open) or 2)
+
+
 def maker(cls: type[Strategy], **given: Any) -> Callable[[], list[Strategy]]:
     return lambda: [cls(**given)]
 
@@ -228,7 +257,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(maker(cls), id=path.stem)
             if path.stem in FASTER:
                 yield pytest.param(maker(cls, **FASTER[path.stem]), id=f"{path.stem} faster")
-    for cls in (Breakout, Pair, Trailing, Maker, Cross, Watcher):
+    for cls in (Breakout, Pair, Trailing, Maker, Cross, Watcher, Ranges):
         yield pytest.param(maker(cls), id=cls.__name__)
     yield pytest.param(lambda: [Maker(), Breakout(), Cross(), Trailing()], id="four at once")
 
@@ -288,15 +317,35 @@ def test_decisions_do_not_depend_on_what_comes_later_wherever_it_is_cut(
 def test_the_strategies_decide_something() -> None:
     """An invariance of nothing proves nothing."""
     for case in CASES:
-        if case.id in ("momo", "fade", "together"):
+        if case.id in FASTER:
             continue  # with their own parameters they are too slow for a short recording
         run = whole_run(case.values[0])
-        assert len(run.engine.decisions) > 50, case.id
-        assert len(run.exchange.executions) > 10, case.id
+        decisions, fills = FEWER.get(case.id, (50, 10))
+        assert len(run.engine.decisions) > decisions, case.id
+        assert len(run.exchange.executions) > fills, case.id
+
+
+@pytest.mark.parametrize("make", [maker(Ranges), maker(Pair)], ids=["Ranges", "Pair"])
+def test_nor_with_history(make: Callable[[], list[Strategy]]) -> None:
+    quotes, count = market(1), ROWS // 2
+    earlier, rest = quotes.head(count), _tail(quotes, count)
+    whole = Replay(make(), rest, DEFAULT, history=quotes)
+    whole.run()
+    for kept in (1, 300, len(rest) - 1):
+        part = Replay(make(), rest.head(kept), DEFAULT, history=earlier)
+        part.run()
+        check(whole, part, rest, kept)
+
+
+def _tail(table: QuoteTable, count: int) -> QuoteTable:
+    """The merged rows from ``count`` on."""
+    rows = table.order[count:]
+    columns = (getattr(table, name)[rows] for name in ("ts", "bid", "ask", "last", "volume", "bid_size", "ask_size"))
+    return QuoteTable.from_rows(table.instruments, table.codes(count, len(table)), *columns)
 
 
 def test_there_are_example_strategies() -> None:
-    assert {"momo", "fade", "together"} <= {path.stem for path in FILES}
+    assert {"momo", "fade", "together", "breakout"} <= {path.stem for path in FILES}
 
 
 def test_a_strategy_that_looks_ahead_is_found_out() -> None:

@@ -97,7 +97,7 @@ def run_live(request: Request, files: Sequence[str]) -> None:
 
 def _check(request: Request) -> None:
     """Options that make no sense together, or here."""
-    refuse(request, "a live run", "that is for --replay", ("--sort", "--as-live"))
+    refuse(request, "a live run", "that is for --replay", ("--history", "--sort", "--as-live"))
     refuse(request, "a live run", "fills are seen when they are seen; that is for --replay", ("--report-latency",))
     if request.demo:
         why = "the demo brings its own server"

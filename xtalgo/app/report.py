@@ -16,7 +16,8 @@ from rich.table import Table
 
 from xtalgo.app.config import Settings
 from xtalgo.app.console import Row, Screen
-from xtalgo.engine.strategy import SignalStrategy, Strategy
+from xtalgo.engine.signals import SignalStrategy
+from xtalgo.engine.strategy import Strategy
 from xtalgo.model.events import Fill
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK, iso, session_at, to_datetime
@@ -25,7 +26,7 @@ from xtalgo.sim.result import Result
 
 if TYPE_CHECKING:  # it brings pyarrow along, which takes a third of a second to import
     from xtalgo.data.gaps import QuoteGap
-    from xtalgo.data.quotes import Recording
+    from xtalgo.data.quotes import FileInfo, Recording
 
 __all__ = [
     "FILL_COLUMNS",
@@ -84,6 +85,13 @@ class Played:
     """Instruments as the strategies name them, and the recording's own names they stand for."""
     as_live: bool = False
     """Whether it is played through the live client and a simulated server."""
+    history: Recording | None = None
+    """Quotes from before the recording, of which bars are made."""
+
+    @property
+    def files(self) -> Sequence[FileInfo]:
+        """Every file of quotes that it rests on."""
+        return self.recording.files if self.history is None else (*self.recording.files, *self.history.files)
 
 
 # --- before the run ----------------------------------------------------------------------------------------------
@@ -93,7 +101,7 @@ def show_before(screen: Screen, played: Played) -> None:
     """The settings in force, and what there is to know of the recording."""
     screen.section("Settings", _setting_rows(played))
     screen.section("Recording", _recording_rows(played))
-    told = [file.synthetic for file in played.recording.files]
+    told = [file.synthetic for file in played.files]
     if any(told):
         which = "These quotes are" if all(told) else f"{sum(map(bool, told))} of the {len(told)} files are"
         screen.text(f"{which} SYNTHETIC: made up by a program. Results on them say nothing about a market.", "bold")
@@ -217,6 +225,11 @@ def _recording_rows(played: Played) -> list[Row]:
         ("span", f"{_span(first, last, 'UTC')} UTC"),
         ("", f"{_span(first, last, NEW_YORK)} New York, {_count(days, 'trading day')}"),
     ]
+    if played.history is not None:
+        earlier = played.history.table
+        first, last = earlier.stamps(0, 1)[0], earlier.stamps(len(earlier) - 1, len(earlier))[0]
+        rows.append(("history", f"{_count(len(earlier), 'quote')} from before, to make bars of; none is traded"))
+        rows.append(("", f"{_span(first, last, 'UTC')} UTC"))
     pinned = [f"{name} -> {found}" for name, found in played.pins.items() if name != found]
     if pinned:
         rows.append(("pinned", ", ".join(pinned)))
@@ -285,6 +298,10 @@ def show_result(screen: Screen, played: Played, result: Result, seconds: float, 
         screen.show(_result_table(result, seconds))
         screen.text("")
         screen.text(f"  digest  {result.digest}")
+        screen.text("")
+    for remark in result.remarks:
+        screen.text(remark, "yellow")
+    if result.remarks:
         screen.text("")
     if not result.fills:
         screen.text(_no_trades(played, result), "bold yellow")

@@ -18,6 +18,7 @@ class Request:
 
     files: Sequence[str]
     replay: Sequence[str]
+    history: Sequence[str]
     names: Sequence[str]
     parameters: Sequence[str]
     accounts: Sequence[str]
@@ -41,6 +42,7 @@ class Request:
     def given(self) -> list[str]:
         """Which of the options that suit only some kinds of runs were given, as they are written."""
         switches = {
+            "--history": bool(self.history),
             "--sort": self.sort,
             "--as-live": self.as_live,
             "--demo": self.demo,

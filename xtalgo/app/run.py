@@ -10,6 +10,8 @@ from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from xtalgo.app import report
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Screen, progress
@@ -19,6 +21,7 @@ from xtalgo.app.request import Request, refuse
 from xtalgo.engine.blame import blame
 from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.model.errors import ConfigError
+from xtalgo.sim.recordedbars import before
 from xtalgo.sim.replay import replay
 from xtalgo.sim.result import Result
 
@@ -68,6 +71,8 @@ def _replay(request: Request, files: Sequence[str], recordings: Sequence[str]) -
     if request.as_live:
         why = "fills are seen when the polls of a live run find them"
         refuse(request, "--as-live", why, ("--report-latency",))
+        why = "the simulated server knows nothing from before its recording"
+        refuse(request, "--as-live", why, ("--history",))
     out = sys.stdout
     with ExitStack() as stack:
         if request.json:  # standard output is for the object alone, whatever a strategy prints
@@ -81,12 +86,16 @@ def _replay(request: Request, files: Sequence[str], recordings: Sequence[str]) -
         )
         strategies = load_strategies(files, request.names, request.parameters)
         inputs = quote_files(recordings)
-        read = [*inputs, *(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
+        earlier = quote_files(request.history) if request.history else []
+        read = [*inputs, *earlier, *(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
         write_fills = stack.enter_context(fills_writer(request.fills, read))
         with progress("reading") as tell:
             recording = load_recording(inputs, settings.contracts, sort=request.sort, on_progress=tell)
+        history = load_recording(earlier, settings.contracts, sort=request.sort) if earlier else None
+        if history is not None:
+            history = attrs.evolve(history, table=before(history.table, recording.table))
         pins = _pin(strategies, settings, recording.table.instruments)
-        played = report.Played(settings, recording, strategies, pins, request.as_live)
+        played = report.Played(settings, recording, strategies, pins, request.as_live, history)
         screen = Screen(sys.stderr if request.json else out)
         report.show_before(screen, played)
         screen.flush()
@@ -129,7 +138,9 @@ def _play(played: report.Played) -> tuple[Result, float]:
             tell(0, len(table))
             on_progress = partial(_tell_all, tell, len(table))
         # Imported here: the whole client is not needed otherwise.
-        play: Callable[..., Result] = replay
+        play: Callable[..., Result] = (
+            replay if played.history is None else partial(replay, history=played.history.table)
+        )
         if played.as_live:
             from xtalgo.client.aslive import replay_as_live as play
         began = time.perf_counter()

@@ -17,7 +17,7 @@ from xtalgo.model.types import NEVER, SECOND_NS, Ns
 from xtalgo.protocol.frames import Rpc, RpcError, RpcReply, Unknown
 from xtalgo.protocol.outcomes import Cause, Outcome, diagnose
 from xtalgo.protocol.replies import Answer, Unusable
-from xtalgo.protocol.rpc import TABLE, RpcSpec
+from xtalgo.protocol.rpc import TABLE, Lane, RpcSpec
 from xtalgo.protocol.wire import encode_client
 
 __all__ = ["TIME_LIMIT", "Calls", "End", "Settled"]
@@ -25,8 +25,10 @@ __all__ = ["TIME_LIMIT", "Calls", "End", "Settled"]
 T = TypeVar("T")
 
 TIME_LIMIT: Final[Ns] = 10 * SECOND_NS
-"""How long a reply is waited for. Five identical reads once took up to 16 s (observed, another route); a reply that
-comes later than this is counted, and what it would have said is asked for."""
+"""How long a reply is waited for; twice as long for bars, which NinjaTrader may have to load first.
+
+Five identical reads once took up to 16 s (observed, another route); a reply that comes later than this is counted, and
+what it would have said is asked for."""
 
 
 class End(enum.StrEnum):
@@ -85,10 +87,18 @@ class Calls(Generic[T]):
         self._count += 1
         key = f"{self.prefix}{self._count}"
         frame = encode_client(Rpc(id=key, api=api, args=dict(args), origin=spec.origin))
-        deadline = now + self.time_limit
+        deadline = now + self._limit(spec)
         self._pending[key] = _Pending(item, spec, now, deadline)
         heapq.heappush(self._deadlines, (deadline, key))
         return key, frame
+
+    def _limit(self, spec: RpcSpec) -> Ns:
+        return self.time_limit * (2 if spec.lane is Lane.HISTORY else 1)
+
+    @property
+    def items(self) -> Iterable[T]:
+        """What the calls under way are of."""
+        return (pending.item for pending in self._pending.values())
 
     @property
     def due(self) -> Ns:
@@ -129,7 +139,7 @@ class Calls(Generic[T]):
             _, key = heapq.heappop(self._deadlines)
             pending = self._pending.pop(key)
             took = now - pending.sent
-            text = f"no reply in {self.time_limit // SECOND_NS} s"
+            text = f"no reply in {self._limit(pending.spec) // SECOND_NS} s"
             yield Settled(pending.item, pending.spec, _lost(pending.spec), took, text=text, cause=Cause.TIMEOUT)
 
     def withdrawn(self, key: str, now: Ns, reason: str) -> Settled[T] | None:

@@ -18,7 +18,7 @@ from xtalgo.client.calls import Settled
 from xtalgo.client.traffic import Item, Traffic
 from xtalgo.engine.ending import halt, is_closing, unsettled, wind_down
 from xtalgo.engine.pacing import Entry, Lane
-from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, PlaceOrder
+from xtalgo.model.commands import Ask, CancelOrder, ChangeOrder, PlaceOrder, Read
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
     AccountPnl,
@@ -184,6 +184,11 @@ class Trader(Traffic):
                 return
             if self._halted:
                 self._send(halt(self.engine, self._halted, now), now)
+            try:
+                self._send(self.engine.warm_up(now), now)
+            except (ConfigError, StrategyError) as error:
+                self.error = error
+                return
             self._turn(LinkUp(now))
 
     def _begin(self, now: Ns) -> None:
@@ -198,6 +203,8 @@ class Trader(Traffic):
         except ConfigError as error:
             self.error = error
             return
+        for text in self.engine.history.shortfalls():
+            self._notice(now, "history", f"the start went without some bars: {text}")
         self.streams.want(list(self.engine.feeds.series))
         self._subscribe(now)
         self._send(commands, now)
@@ -281,4 +288,6 @@ class Trader(Traffic):
         engine = self.engine
         if engine is None or engine.liaison is None:
             return True
-        return not (unsettled(engine) or is_closing(engine) or engine.liaison.planner.is_busy or len(self.calls))
+        # What only reads bars or figures is not waited for.
+        waits = any(not isinstance(entry.item, Read) for entry in self.calls.items)
+        return not (unsettled(engine) or is_closing(engine) or engine.liaison.planner.is_busy or waits)

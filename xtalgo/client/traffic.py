@@ -4,42 +4,48 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import define, field
 from msgspec import structs
 
 from xtalgo.client.caller import Caller
 from xtalgo.client.calls import End, Settled
+from xtalgo.client.readings import BarLabel, call_for_read, read
 from xtalgo.client.setup import Setup
 from xtalgo.client.translate import call_for, is_told_apart, seen
 from xtalgo.engine.engine import Engine
 from xtalgo.engine.pacing import Entry, Lane, Slot, slot_of
-from xtalgo.model.commands import EVERY_ACCOUNT, Ask, Command, Mutation, PlaceOrder, Query, Withdraw
+from xtalgo.model.commands import EVERY_ACCOUNT, Ask, Command, Mutation, PlaceOrder, Query, Read, Withdraw
 from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import (
     AccountPnl,
     Answered,
+    BarsSeen,
     Doubtful,
     Event,
+    ItemsSeen,
     NotSent,
     Quote,
     Refused,
     Released,
     Stale,
     Unanswered,
+    Unread,
+    WatermarksSeen,
 )
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
 from xtalgo.protocol.orders import Call
 from xtalgo.protocol.outcomes import Cause
+from xtalgo.protocol.replies import Answer
 
 __all__ = ["FAR", "Item", "Traffic"]
 
 FAR: Final[Ns] = 240 * SECOND_NS
 """After this long without executions the next list goes as far back as it can; the venue's default is 320 s."""
 
-Item: TypeAlias = Mutation | Query | Call
+Item: TypeAlias = Mutation | Query | Read | Call
 """What waits for its token: a command, a question, or a call of the conversation before the run."""
 
 
@@ -55,6 +61,8 @@ class Traffic(Caller[Item]):
     engine: Engine | None = None
     error: Exception | None = None
     """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
+    bar_label: BarLabel = "end"
+    """Which moment of a bar the venue names it by."""
     pnl: dict[str, AccountPnl] = field(factory=dict)
     """The newest P&L of each account, as the venue told it."""
     is_offline: bool = False
@@ -115,7 +123,8 @@ class Traffic(Caller[Item]):
             self._send(commands, event.ts)
         self._heed(self.engine, event.ts)
         liaison = self.engine.liaison
-        if not self.is_running and self.error is None and liaison is not None and liaison.all_ready:
+        waits = self.is_running or self.error is not None or liaison is None
+        if not waits and liaison is not None and liaison.all_ready and self.engine.is_warm:
             self._begin(event.ts)
 
     def _heed(self, engine: Engine, now: Ns) -> None:
@@ -169,12 +178,14 @@ class Traffic(Caller[Item]):
         item = entry.item
         if isinstance(item, Call):
             api, args = item
+        elif isinstance(item, Read):
+            api, args = call_for_read(item, now)
         else:
             venue_id = None if item.order_id is None else self._venue_id(item.order_id)
             far = isinstance(item, Query) and now - self._executions_at.get(item.account, 0) > FAR
             api, args = call_for(item, venue_id, far=far)
         deadline = entry.deadline if isinstance(item, PlaceOrder) else None
-        command = None if isinstance(item, Call | Query) else item
+        command = item if isinstance(item, Mutation) else None
         self._write(api, args, entry, now, deadline=deadline, command=command)
 
     def _venue_id(self, order_id: str) -> str | None:
@@ -190,6 +201,8 @@ class Traffic(Caller[Item]):
             self._turn(NotSent(now, item, f"not sent: {reason}"))
         elif isinstance(item, Query):
             self._turn(Unanswered(now, item, reason))
+        elif isinstance(item, Read):
+            self._turn(Unread(now, item, reason))
         elif isinstance(item, Mutation):
             # Harmless to do later, and wanted: it goes back to its place.
             slot = slot_of(item)
@@ -203,6 +216,8 @@ class Traffic(Caller[Item]):
             self._setup_ended(item, settled, now, asks_again=asks_again)
         elif isinstance(item, Query):
             self._query_ended(item, settled, now)
+        elif isinstance(item, Read):
+            self._read_ended(item, settled, now)
         else:
             self._mutation_ended(item, settled, now)
         if settled.cause is Cause.OFFLINE:
@@ -224,9 +239,7 @@ class Traffic(Caller[Item]):
         if settled.end is not End.DONE or settled.answer is None:
             self._turn(Unanswered(now, query, settled.text))
             return
-        if settled.answer.faults:
-            self.health.faults += len(settled.answer.faults)
-            self._notice(now, settled.spec.name, f"{settled.spec.name}: {'; '.join(settled.answer.faults)}")
+        self._tell_faults(settled.answer, settled.spec.name, now)
         if query.ask is Ask.EXECUTIONS:
             self._executions_at[query.account] = now
         if query.account != EVERY_ACCOUNT:
@@ -237,6 +250,35 @@ class Traffic(Caller[Item]):
             for account in self.setup.accounts:
                 part = structs.replace(query, account=account)
                 self._turn(seen(part, settled.answer, now, lambda told: self.name_of(told) or told))
+
+    def _read_ended(self, query: Read, settled: Settled[Entry[Item]], now: Ns) -> None:
+        name = settled.spec.name
+        if settled.end is not End.DONE or settled.answer is None:
+            event: BarsSeen | ItemsSeen | WatermarksSeen | Unread = Unread(now, query, settled.text)
+        else:
+            self._tell_faults(settled.answer, name, now)
+            event = read(query, settled.answer, now, self.name_of, self.bar_label)
+        if isinstance(event, Unread):
+            self._notice(now, name, f"{name} came to nothing: {event.reason}")
+        elif isinstance(event, BarsSeen):
+            left_out = len(settled.answer.value.bars) - len(event.bars) if settled.answer is not None else 0
+            if left_out:
+                self.health.faults += left_out
+                self._notice(now, name, f"{name}: {left_out} bars of {event.query.instrument} make no sense; left out")
+            if any(bar.start > now + MINUTE_NS for bar in event.bars):
+                self._notice(
+                    now, name, f"{name}: bars of {event.query.instrument} begin in the future; is a clock off?"
+                )
+        self._turn(event)
+        if self.engine is not None:
+            oddities, self.engine.history.oddities = self.engine.history.oddities, []
+            for text in oddities:
+                self._notice(now, "odd bars", text)
+
+    def _tell_faults(self, answer: Answer[Any], name: str, now: Ns) -> None:
+        if answer.faults:
+            self.health.faults += len(answer.faults)
+            self._notice(now, name, f"{name}: {'; '.join(answer.faults)}")
 
     def _mutation_ended(self, command: Mutation, settled: Settled[Entry[Item]], now: Ns) -> None:
         match settled.end:
@@ -254,7 +296,7 @@ class Traffic(Caller[Item]):
                 self._turn(Doubtful(now, command, settled.text))
 
 
-def _slot(command: Mutation | Query) -> Slot:
+def _slot(command: Mutation | Query | Read) -> Slot:
     if isinstance(command, Query):
         lane = Lane.STATUS if command.urgent else Lane.POLL
         return Slot(lane, None, f"?{command.ask}/{command.account}/{command.order_id}")

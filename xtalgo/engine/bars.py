@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtalgo.engine.feeds import BARS, Feeds
+from xtalgo.engine.periods import parse_period, span_at
 from xtalgo.model.errors import StrategyError
 from xtalgo.model.events import Bar, Quote
 from xtalgo.model.sessions import session_at
-from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS, Ns
+from xtalgo.model.types import Ns
 
-__all__ = ["BarBuilder", "BarMaker", "Bars", "Basis", "parse_period"]
+__all__ = ["KEPT", "BarBuilder", "BarMaker", "BarSource", "Bars", "Basis", "Source"]
 
 Basis: TypeAlias = Literal["last", "mid", "bid", "ask"]
+Source: TypeAlias = Literal["quotes", "venue"]
 
 KEPT = 5_000
 """Finished bars that are kept for strategies to look back on."""
 
-_UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_NS}
 
+class BarSource(Protocol):
+    """Whatever makes bars of one instrument and period."""
 
-def parse_period(text: str) -> Ns | None:
-    """``30s``, ``5m`` or ``1h`` in nanoseconds; None for ``1d``, the whole session. StrategyError otherwise."""
-    if text == "1d":
-        return None
-    match = re.fullmatch(r"([1-9]\d*)([smh])", text)
-    if match is None:
-        raise StrategyError(f"{text!r} is not a bar period; write it as '30s', '5m', '1h' or '1d'")
-    return int(match[1]) * _UNITS[match[2]]
+    instrument: str
+    period: str
+    finished: deque[Bar]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for before the start is there."""
+
+    def current(self) -> Bar | None:
+        """The growing bar, where it is known."""
 
 
 class Bars:
     """Finished bars of one instrument and period, oldest first; ``bars[-1]`` is the newest.
 
     Bars start at the session open (18:00 New York), the last one of a session ends with it, and a span without a
-    price has no bar. A bar is finished at its end time, before any quote that comes then or later.
+    price has no bar. One made of quotes is finished at its end time, before any quote that comes then or later; the
+    venue's own are known when it has answered, some time after their end. What ``warm_up`` asked for comes first.
     """
 
-    __slots__ = ("_bars", "_builder", "instrument", "period")
+    __slots__ = ("_bars", "_maker", "instrument", "period")
 
-    def __init__(self, builder: BarBuilder) -> None:
-        self.instrument = builder.instrument
-        self.period = builder.period
-        self._builder = builder
-        self._bars = builder.finished
+    def __init__(self, maker: BarSource) -> None:
+        self.instrument = maker.instrument
+        self.period = maker.period
+        self._maker = maker
+        self._bars = maker.finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bars that ``warm_up`` asked for came; True where it asked for none."""
+        return self._maker.complete
 
     def __len__(self) -> int:
         return len(self._bars)
@@ -62,8 +72,8 @@ class Bars:
 
     @property
     def current(self) -> Bar | None:
-        """The bar that is still growing; None when it has no price yet."""
-        return self._builder.current()
+        """The bar that is still growing; None when it has no price yet, and always for the venue's bars."""
+        return self._maker.current()
 
     @property
     def open(self) -> NDArray[np.float64]:
@@ -96,6 +106,7 @@ class BarBuilder:
         self.period = period
         self.basis = basis
         self.finished: deque[Bar] = deque(maxlen=KEPT)
+        self.complete = True
         self._span = parse_period(period)
         self._at_end = at_end
         self._running = False
@@ -132,8 +143,7 @@ class BarBuilder:
         if self._span is None or ts < session.open:
             self._start, self._end = min(ts, session.open), session.close if self._span is None else session.open
         else:
-            self._start = ts - (ts - session.open) % self._span
-            self._end = min(self._start + self._span, session.close)
+            self._start, self._end = span_at(ts, self._span)
         self._running = True
         self._volume = self._quotes = 0
         self._at_end(self._end)
@@ -181,11 +191,24 @@ class BarMaker:
         self._builders: dict[tuple[str, str, str], BarBuilder] = {}
         self._hearers: dict[tuple[str, str, str], list[Callable[[Bar], None]]] = {}
 
-    def bars(self, instrument: str, period: str, basis: Basis, hearer: Callable[[Bar], None]) -> Bars:
-        """Bars from now on; ``hearer`` is called at the end of each."""
+    def bars(
+        self,
+        instrument: str,
+        period: str,
+        basis: Basis,
+        hearer: Callable[[Bar], None],
+        past: tuple[Iterable[Bar], bool] = ((), True),
+    ) -> Bars:
+        """Bars from now on; ``hearer`` is called at the end of each.
+
+        ``past`` are finished ones from before, and whether they are all that was wanted: they come first when these
+        bars are new.
+        """
         key = (instrument, period, basis)
         if key not in self._builders:
             builder = BarBuilder(instrument, period, basis, lambda end: self._finish_at(key, end))
+            builder.finished.extend(past[0])
+            builder.complete = past[1]
             self._builders[key] = builder
             self._hearers[key] = []
             self._feeds.hear(instrument, builder.update, BARS)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from xtalgo.engine.figures import AccountFigures
+from xtalgo.engine.history import VenueBars
 from xtalgo.engine.losses import DailyLoss
 from xtalgo.engine.office import Office
 from xtalgo.engine.orders import Anomaly, Order
 from xtalgo.engine.seat import Seat
 from xtalgo.engine.timers import Timer
-from xtalgo.model.commands import PlaceOrder, Query
+from xtalgo.model.commands import BarsQuery, FiguresQuery, PlaceOrder, Query
 from xtalgo.model.events import (
     CancelRefused,
     Changed,
@@ -32,6 +34,8 @@ class Bookkeeping(Office):
     """Takes in what happened to orders, in the order: amendments, desk, books, then the strategy is told."""
 
     seats: dict[str, Seat]
+    history: VenueBars
+    figures: AccountFigures
     _started: bool
     _watches_loss: bool
     _losses: DailyLoss
@@ -65,6 +69,12 @@ class Bookkeeping(Office):
 
     def _on_released(self, event: Released) -> None:
         command = event.command
+        if isinstance(command, BarsQuery):
+            self.history.released(command)
+            return
+        if isinstance(command, FiguresQuery):
+            self.figures.released(command)
+            return
         if self.liaison is not None:
             self.liaison.released(command, self.now)
         if isinstance(command, Query):

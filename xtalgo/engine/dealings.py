@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,15 +15,19 @@ from xtalgo.engine.polling import PollPlanner
 from xtalgo.engine.reconcile import Evidence
 from xtalgo.engine.risk import TradingState
 from xtalgo.engine.seat import Seat
-from xtalgo.model.commands import CancelOrder
+from xtalgo.engine.watermarks import PeakOfDay
+from xtalgo.model.commands import BarsQuery, CancelOrder, Figures
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import (
+    AccountItems,
     AccountPnl,
     Answered,
     Appeared,
+    BarsSeen,
     Doubtful,
     ExecutionsSeen,
     External,
+    ItemsSeen,
     LinkDown,
     LinkUp,
     NotSent,
@@ -32,10 +36,19 @@ from xtalgo.model.events import (
     Refused,
     Silent,
     Unanswered,
+    Unread,
+    Watermarks,
+    WatermarksSeen,
 )
-from xtalgo.model.types import Ns
+from xtalgo.model.types import MINUTE_NS, Ns
 
-__all__ = ["SAID", "Dealings"]
+__all__ = ["READ", "SAID", "Dealings"]
+
+MARKS_EVERY: Final[Ns] = 5 * MINUTE_NS
+"""How often the venue's record of the day's peak is asked for, where a drawdown is limited."""
+
+READ: tuple[type[BarsSeen | ItemsSeen | WatermarksSeen | Unread], ...] = (BarsSeen, ItemsSeen, WatermarksSeen, Unread)
+"""What comes of questions for bars and figures."""
 
 SAID: tuple[type[Said], ...] = (
     Answered,
@@ -56,6 +69,7 @@ class Dealings(Bookkeeping):
     _seated: list[Seat]
     _handlers: dict[type, Callable[[Any], None]]
     _buried: dict[str, Ns]
+    _peaks: PeakOfDay
 
     def _on_pnl(self, event: AccountPnl) -> None:
         if self.liaison is not None and self.liaison.on_pnl(event):
@@ -72,8 +86,12 @@ class Dealings(Bookkeeping):
         if self.liaison is not None:
             if isinstance(event, LinkUp):
                 self.liaison.link_up(self.now)
+                self.history.link_up()
+                self.figures.link_up()
             else:
                 self.liaison.link_down(event.reason)
+                self.history.link_down()
+                self.figures.link_down()
             self.replan()
             if self.guards is not None:
                 self.guards.link_moved()
@@ -87,6 +105,35 @@ class Dealings(Bookkeeping):
         for finding in self.liaison.take(event):
             self._handlers[type(finding)](finding)
         self.heard()
+
+    # --- bars and figures ----------------------------------------------------------------------------------------
+
+    def _on_read(self, event: BarsSeen | ItemsSeen | WatermarksSeen | Unread) -> None:
+        if isinstance(event, BarsSeen):
+            self.history.seen(event)
+        elif not isinstance(event, Unread):
+            self.figures.seen(event)
+        elif isinstance(event.query, BarsQuery):
+            self.history.unread(event)
+        else:
+            self.figures.unread(event)
+
+    def _watch_peaks(self, accounts: tuple[str, ...]) -> None:
+        """Where a drawdown from the day's peak is limited, the venue's record of it counts, too."""
+        limits = None if self.guards is None else self.guards.limits
+        if limits is None or limits.trailing_drawdown is None or limits.drawdown_basis == "eod":
+            return
+        for account in accounts:
+            self.figures.watch(Figures.WATERMARKS, account, MARKS_EVERY, self._on_marks)
+
+    def _on_marks(self, told: AccountItems | Watermarks, asked: Ns) -> None:
+        assert isinstance(told, Watermarks)
+        assert self.guards is not None
+        peak = self._peaks.peak(told.account, told, asked, self.guards.standing(told.account))
+        if peak is not None:
+            self.guards.note_peak(told.account, peak)
+
+    # --- evidence, and others' hands -----------------------------------------------------------------------------
 
     def _make_liaison(self, accounts: tuple[str, ...]) -> Liaison:
         evidence = Evidence(self.blotter, self.feeds.contracts)

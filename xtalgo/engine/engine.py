@@ -8,27 +8,30 @@ feeds it events in order, paces its commands, and calls ``handle(Tick(due))`` wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
 
-from attrs import fields, frozen
+from attrs import fields
 
 from xtalgo.engine.bars import BarMaker
 from xtalgo.engine.blame import blame, culprit
 from xtalgo.engine.daystate import DayState
-from xtalgo.engine.dealings import SAID, Dealings
+from xtalgo.engine.dealings import READ, SAID, Dealings
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES, Feeds
+from xtalgo.engine.figures import AccountFigures
 from xtalgo.engine.groups import OrderGroup
 from xtalgo.engine.guards import Guards
-from xtalgo.engine.ledger import PositionView
+from xtalgo.engine.history import VenueBars
 from xtalgo.engine.losses import DailyLoss
-from xtalgo.engine.orders import Anomaly, Order
+from xtalgo.engine.orders import Order
 from xtalgo.engine.risk import RiskGate, RiskLimits, TradingState
 from xtalgo.engine.seat import Note, Seat
 from xtalgo.engine.series import BufferSeries, Series
+from xtalgo.engine.snapshot import Snapshot
 from xtalgo.engine.strategy import Strategy, instrument_parameters
+from xtalgo.engine.watermarks import PeakOfDay
 from xtalgo.model.commands import Command
 from xtalgo.model.errors import ConfigError, StrategyError
 from xtalgo.model.events import (
@@ -51,18 +54,7 @@ from xtalgo.model.events import (
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.types import Ns, Trigger
 
-__all__ = ["Engine", "Snapshot"]
-
-
-@frozen
-class Snapshot:
-    """What observers see: frozen, and complete as of ``now``."""
-
-    now: Ns
-    positions: tuple[PositionView, ...]
-    open_orders: tuple[str, ...]
-    denials: Mapping[str, int]
-    anomalies: tuple[Anomaly, ...]
+__all__ = ["Engine"]
 
 
 class Engine(Dealings):
@@ -93,6 +85,8 @@ class Engine(Dealings):
         super().__init__(Feeds(contracts, pin, make_series), run)
         self.notes: list[Note] = []
         self.bars = BarMaker(self.feeds, self._schedule, self._call)
+        self.history, self.figures = VenueBars(self, self._call), AccountFigures(self, self._call)
+        self._peaks = PeakOfDay()
         self.seats: dict[str, Seat] = {}
         self._losses = DailyLoss(self.seats.values(), self.feeds, self.timers, self._on_loss)
         self._watches_loss = limits is not None and limits.daily_loss is not None
@@ -105,7 +99,7 @@ class Engine(Dealings):
         self._limits, self._accounts = limits or RiskLimits(), tuple(accounts)
         if self._limits.guards_accounts:
             self.guards = Guards(self, self._limits, self._accounts)
-        self._started = False
+        self._started = self._is_seated = False
         self._buried: dict[str, Ns] = {}
         self.faults: list[tuple[str, Exception]] = []
         """Strategies that were quarantined, and what they raised."""
@@ -127,6 +121,7 @@ class Engine(Dealings):
             External: self._on_external,
             Appeared: self._on_appeared,
             **dict.fromkeys(SAID, self._on_said),
+            **dict.fromkeys(READ, self._on_read),
         }
 
     def _seat_name(self, name: str) -> str:
@@ -138,26 +133,46 @@ class Engine(Dealings):
 
     # --- for the driver ------------------------------------------------------------------------------------------
 
-    def start(self, now: Ns) -> list[Command]:
-        """Seat the strategies and run ``on_start``, the first turn, before any quote."""
+    def warm_up(self, now: Ns) -> list[Command]:
+        """Seat the strategies, and ask for the bars that they want before they start: see ``is_warm``."""
         self.now = max(self.now, now)
-        self._started = True
-        self._losses.begin_day(now)
-        if self.guards is not None:
-            self.guards.begin()
+        self._is_seated = True
         try:
             for seat in self.seats.values():
                 try:
                     self._seat(seat)
                     seat.strategy._prepare()
+                    seat.readings.warm_up()
                 except StrategyError as error:
                     raise StrategyError(f"{seat.name}: {error}", file=error.file, line=error.line) from error
+        except Exception as error:
+            self._fail(error)
+        self.history.warm_up()
+        return self._settle()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the bars that were wanted before the start have come, or are not waited for any more."""
+        return self.history.is_warm
+
+    def start(self, now: Ns) -> list[Command]:
+        """Run ``on_start``, the first turn, before any quote. ConfigError when bars are lacking that are required."""
+        asked = [] if self._is_seated else self.warm_up(now)
+        self.now = max(self.now, now)
+        self._started = True
+        self._losses.begin_day(now)
+        if self.guards is not None:
+            self.guards.begin()
+        self.history.begin()
+        if self.liaison is not None:
+            self._watch_peaks(self._accounts)
+        try:
             self._adopt()
             for seat in self.seats.values():
                 seat.strategy.on_start()
         except Exception as error:
             self._fail(error)
-        return self._settle()
+        return asked + self._settle()
 
     def handle(self, event: Event) -> list[Command]:
         """One turn (for a ``Tick``, one for each timer due). Returns what is to be done at the venue, in order."""
@@ -245,6 +260,8 @@ class Engine(Dealings):
         for seat in self._seated:
             self._call(seat.strategy.on_stop)
         self._wishes.clear()
+        self.history.stop()
+        self.figures.stop()
         for seat in self._seated:
             self._dismiss(seat)
 
@@ -343,6 +360,8 @@ class Engine(Dealings):
         if seat.hears_quotes:
             for instrument in seat.instruments:
                 self.feeds.leave(instrument, seat.strategy.on_quote, STRATEGIES + self._seated.index(seat))
+        self.history.leave(seat.readings.on_bar)
+        self.figures.leave(seat.readings.on_figures)
         seat.dismiss(Strategy())
 
     def _drop_wishes(self, seat: Seat | None) -> None:

@@ -186,6 +186,13 @@ class Guards:
             self._days[account] = attrs.evolve(state, told_peak=value)
             self._judge(account)
 
+    def standing(self, account: str) -> float:
+        """The day's P&L in dollars: by the lower of the venue's views, or by our own books where it tells none."""
+        self._see_own(account)
+        state = self._days[account]
+        views = [track for track in (state.pnl, state.net_liquidation) if track is not None] or [state.own]
+        return min(track.level - track.base for track in views)
+
     def _net(self, account: str, *, at_cost: bool = False) -> tuple[float, bool]:
         """Net P&L of the books in dollars, and whether every open position has a quote to be marked with."""
         total, is_complete = 0.0, True

@@ -23,7 +23,7 @@ from xtalgo.engine.orders import Blotter, Order
 from xtalgo.engine.pacing import Forecast, Lane, PacingQueue, slot_of
 from xtalgo.engine.risk import Breach, Denial, RiskGate
 from xtalgo.engine.timers import Timer, Timers
-from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, Mutation
+from xtalgo.model.commands import CancelOrder, ChangeOrder, Command, Mutation, Read
 from xtalgo.model.events import Quote
 from xtalgo.model.types import NEVER, SECOND_NS, Ns, Trigger
 
@@ -320,6 +320,15 @@ class Office:
         assert self.liaison is not None
         if self.liaison.on_quote(quote):
             self.wish(self.replan)  # by way of a wish, so that the driver looks at ``due`` again
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a question for bars or figures would reach somebody now."""
+        return self.liaison is None or self.liaison.reachable
+
+    def ask(self, query: Read) -> None:
+        """Ask the venue something that proves nothing about orders."""
+        self._out.append(query)
 
     def _may_act(self, account: str) -> bool:
         return self.liaison is None or self.liaison.is_ready(account)

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from xtalgo.engine.bucket import TokenBucket, subscription_bucket
 from xtalgo.engine.throttle import Throttle
-from xtalgo.model.commands import CancelOrder, ChangeOrder, PlaceOrder
+from xtalgo.model.commands import BarsQuery, CancelOrder, ChangeOrder, FiguresQuery, PlaceOrder, Read
 from xtalgo.model.types import NEVER, SECOND_NS, Ns, Role
 
 __all__ = [
@@ -65,8 +65,12 @@ class Slot(NamedTuple):
     key: str
 
 
-def slot_of(command: PlaceOrder | ChangeOrder | CancelOrder) -> Slot:
-    """The place of an order command in the queue."""
+def slot_of(command: PlaceOrder | ChangeOrder | CancelOrder | Read) -> Slot:
+    """The place of a command in the queue."""
+    if isinstance(command, BarsQuery):
+        return Slot(Lane.HISTORY, None, f"?bars/{command.instrument}/{command.period}")
+    if isinstance(command, FiguresQuery):
+        return Slot(Lane.POLL, None, f"?{command.about}/{command.account}")
     if isinstance(command, PlaceOrder):
         if command.reduces or command.role is not Role.ENTRY:
             return Slot(Lane.REDUCE, None, command.order_id)

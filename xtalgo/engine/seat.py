@@ -17,18 +17,18 @@ from xtalgo.engine.arguments import (
     time_in_force,
     whole,
 )
-from xtalgo.engine.bars import Bars, Basis
 from xtalgo.engine.brackets import Plan
 from xtalgo.engine.desk import Desk
 from xtalgo.engine.feeds import STRATEGIES
 from xtalgo.engine.groups import OrderGroup
 from xtalgo.engine.groupverbs import close_group, order_group, target_group
 from xtalgo.engine.orders import Order
+from xtalgo.engine.readings import Readings
 from xtalgo.engine.risk import RiskGate, TradingState
 from xtalgo.engine.series import Columns, Window
 from xtalgo.engine.timers import Timer, daily, parse_time
 from xtalgo.model.errors import StrategyError
-from xtalgo.model.events import Bar, Quote
+from xtalgo.model.events import Quote
 from xtalgo.model.instruments import Contract
 from xtalgo.model.sessions import NEW_YORK
 from xtalgo.model.types import Ns, Side, TimeInForce
@@ -73,6 +73,11 @@ class Seat:
     """Whether others' hands moved a position of its, and nobody has resumed it since."""
     signalling: bool = False
     """Whether a signal is being computed, which must not look at positions."""
+    readings: Readings = field(init=False)
+    """Its bars, and the figures of its accounts."""
+
+    def __attrs_post_init__(self) -> None:
+        self.readings = Readings(self)
 
     def pause(self, cause: str) -> None:
         """Only what reduces passes, until somebody resumes it."""
@@ -147,15 +152,6 @@ class Seat:
     def _heard(self, instrument: str) -> Any:
         self.subscribe(instrument)
         return self.engine.feeds.of(instrument)
-
-    def bars(self, instrument: str, period: str, basis: Basis) -> Bars:
-        """Bars from now on."""
-        self.subscribe(instrument)
-        name = self.engine.feeds.canonical(instrument)
-        return self.engine.bars.bars(name, period, basis, self._on_bar)
-
-    def _on_bar(self, bar: Bar) -> None:
-        self.strategy.on_bar(bar)  # whoever sits here by then
 
     def subscribe(self, instrument: str) -> str:
         """Get quotes for an instrument too; its canonical name."""

@@ -1,4 +1,4 @@
-"""The author's base classes."""
+"""The author's base class."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 from attrs import setters
-from numpy.typing import NDArray
 
-from xtalgo.engine.bars import Bars, Basis
+from xtalgo.engine.bars import Bars, Basis, Source
 from xtalgo.engine.groups import OrderGroup
+from xtalgo.engine.history import History
 from xtalgo.engine.orders import Order
 from xtalgo.engine.seat import Seat
-from xtalgo.engine.series import Columns, Window
+from xtalgo.engine.series import Window
 from xtalgo.engine.timers import Timer
+from xtalgo.model.commands import Figures
 from xtalgo.model.errors import StrategyError
-from xtalgo.model.events import AccountPnl, Bar, External, Fill, LinkDown, LinkUp, Quote
+from xtalgo.model.events import (
+    AccountItems,
+    AccountPnl,
+    Bar,
+    External,
+    Fill,
+    LinkDown,
+    LinkUp,
+    Quote,
+    Watermarks,
+)
 from xtalgo.model.instruments import Contract
 from xtalgo.model.types import Instrument, Ns, Side, TimeInForce
 
-__all__ = ["SignalStrategy", "Strategy", "instrument_parameters"]
+__all__ = ["Strategy", "instrument_parameters"]
 
 _MUTABLE = (list, dict, set, bytearray, np.ndarray)
 
@@ -70,10 +81,19 @@ class Strategy:
                 f"{cls.__name__}.{name} is a parameter of its base: annotate it to give it another default, "
                 f"e.g. {name}: {type(cls.__dict__[name]).__name__} = {cls.__dict__[name]!r}"
             )
-        cls._is_abstract = cls.__module__ == __name__
+        cls._is_abstract = cls.__module__.startswith("xtalgo.engine.")
         attrs.define(cls, slots=False, kw_only=True, eq=False, auto_attribs=True, on_setattr=setters.NO_OP)
 
     # --- callbacks -----------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> Iterable[History]:
+        """What it wants to know before it starts: ``[History(self.instrument, "5m", 100)]``.
+
+        Called once, with its parameters set. When ``on_start`` runs, ``self.bars(self.instrument, "5m",
+        source="venue")`` holds those finished bars of the venue's, and so do the first ``self.bars`` of that period
+        that are made of quotes. A replay knows nothing before its recording but what ``--history`` gives it.
+        """
+        return ()
 
     def on_start(self) -> None:
         """Once, before the first quote."""
@@ -82,7 +102,7 @@ class Strategy:
         """At each quote of an instrument this strategy listens to."""
 
     def on_bar(self, bar: Bar) -> None:
-        """At the end of each bar asked for with ``bars``."""
+        """At the end of each bar asked for with ``bars``; one of the venue's comes once it is known, after its end."""
 
     def on_fill(self, fill: Fill) -> None:
         """At each execution of one of its orders, engine-owned exits included."""
@@ -98,6 +118,12 @@ class Strategy:
 
     def on_pnl(self, pnl: AccountPnl) -> None:
         """At each P&L report of one of its accounts."""
+
+    def on_account(self, items: AccountItems) -> None:
+        """What the venue keeps of an account, after ``watch_account``; never in a plain replay."""
+
+    def on_watermarks(self, marks: Watermarks) -> None:
+        """The highs of an account's day by the venue's record, after ``watch_watermarks``; never in a plain replay."""
 
     def on_link(self, link: LinkUp | LinkDown) -> None:
         """When the venue is reached or lost; never in replay."""
@@ -152,9 +178,21 @@ class Strategy:
         """The last ``size`` quotes from now on, as read-only numpy columns that move with time."""
         return self._at_work.window(instrument, size)
 
-    def bars(self, instrument: str, period: str, *, basis: Basis = "last") -> Bars:
-        """Session-aligned bars (``30s``, ``5m``, ``1h``, ``1d``) from now on; ``on_bar`` is called for each."""
-        return self._at_work.bars(instrument, period, basis)
+    def bars(self, instrument: str, period: str, *, basis: Basis = "last", source: Source = "quotes") -> Bars:
+        """Session-aligned bars (``30s``, ``5m``, ``1h``, ``1d``) from now on; ``on_bar`` is called for each.
+
+        They are made here of the quotes that come, or, with ``source="venue"``, by NinjaTrader of every trade: then
+        highs and lows are exact, each bar is known a second or more after its end, and periods are minutes at least.
+        """
+        return self._at_work.readings.bars(instrument, period, basis, source)
+
+    def watch_account(self, every: float = 60, *, account: str | None = None) -> None:
+        """Ask for an account's items (cash, buying power, net liquidation) every so many seconds: ``on_account``."""
+        self._at_work.readings.watch(Figures.ITEMS, every, account)
+
+    def watch_watermarks(self, every: float = 60, *, account: str | None = None) -> None:
+        """Ask for the highs of an account's trading day every so many seconds: ``on_watermarks``."""
+        self._at_work.readings.watch(Figures.WATERMARKS, every, account)
 
     def subscribe(self, instrument: str) -> str:
         """Get quotes for one more instrument; returns its canonical name."""
@@ -399,61 +437,3 @@ def _is_instrument(hint: Any) -> bool:
     if hint == Instrument:
         return True
     return any(_is_instrument(inner) for inner in typing.get_args(hint) if inner is not Ellipsis)
-
-
-class SignalStrategy(Strategy):
-    """A strategy that is one numpy function of the quotes of one instrument.
-
-    ``signal(columns)`` gives, for each row, the target position after it (signed contracts; NaN: no change).
-    ``lookback`` declares how many rows, itself included, one output row may depend on. Live, and here in replay,
-    it is called at each quote on the last ``lookback`` rows and the last value counts; nothing is traded before
-    there are that many. A signal can't read positions. Use the kernels of ``rolling`` (``from xtalgo import
-    rolling``): they give the same bits on a window as on the whole column.
-    """
-
-    _columns: ClassVar[Columns]
-    _target: ClassVar[int | None] = None
-    _traded: ClassVar[str] = ""
-
-    @property
-    def lookback(self) -> int:
-        """Rows that one output row may depend on."""
-        raise StrategyError(f"{type(self).__name__} must say its lookback: the rows one output row may depend on")
-
-    def signal(self, columns: Columns) -> NDArray[np.float64]:
-        """Target position after each row, float64 of shape ``(len(columns),)``; NaN for no change."""
-        raise StrategyError(f"{type(self).__name__} must define signal(columns)")
-
-    def _prepare(self) -> None:
-        names = instrument_parameters(type(self))
-        if len(names) != 1 or not isinstance(getattr(self, names[0]), str):
-            raise StrategyError(
-                f"{type(self).__name__} must have exactly one parameter annotated Instrument, not {len(names)}"
-            )
-        traded = getattr(self, names[0])
-        vars(self).update(_traded=traded, _columns=self._at_work.columns(traded, self.lookback))
-
-    def on_quote(self, quote: Quote) -> None:
-        """Compute the signal on the last rows and trade when its target changes."""
-        columns = self._columns
-        if quote.instrument != self._traded or not columns.full:
-            return
-        seat = self._seat
-        seat.signalling = True
-        try:
-            targets = np.asarray(self.signal(columns))
-        finally:
-            seat.signalling = False
-        if targets.shape != (len(columns),):
-            raise StrategyError(
-                f"signal gave an array of shape {targets.shape} for {len(columns)} rows; give one target per row"
-            )
-        value = float(targets[-1])
-        if value != value:  # NaN: no change
-            return
-        target = int(value)
-        if target != value:
-            raise StrategyError(f"signal gave {value!r}; a target position is a whole number of contracts")
-        if target != self._target:
-            vars(self)["_target"] = target
-            self.order_target(self._traded, target)

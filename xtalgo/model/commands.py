@@ -12,12 +12,16 @@ from xtalgo.model.types import Ns, OrderType, Role, Side, TimeInForce
 __all__ = [
     "EVERY_ACCOUNT",
     "Ask",
+    "BarsQuery",
     "CancelOrder",
     "ChangeOrder",
     "Command",
+    "Figures",
+    "FiguresQuery",
     "Mutation",
     "PlaceOrder",
     "Query",
+    "Read",
     "Withdraw",
 ]
 
@@ -102,8 +106,42 @@ class Query(msgspec.Struct, frozen=True):
     order_id: str | None = None
 
 
+class BarsQuery(msgspec.Struct, frozen=True):
+    """Ask the venue for the newest ``count`` finished bars of an instrument; a bar that still grows may come, too.
+
+    ``period`` is spelled as strategies spell it (``5m``, ``1h``, ``1d``). ``serial`` tells queries apart.
+    """
+
+    instrument: str
+    period: str
+    count: int
+    serial: int
+
+
+class Figures(enum.StrEnum):
+    """What can be asked of an account beside its orders and positions."""
+
+    __hash__ = str.__hash__
+
+    ITEMS = "items"
+    """Cash, margins, P&L: what NinjaTrader keeps as account items."""
+    WATERMARKS = "watermarks"
+    """The day's highest P&L and net liquidation."""
+
+
+class FiguresQuery(msgspec.Struct, frozen=True):
+    """Ask the venue for figures of an account."""
+
+    about: Figures
+    account: str
+    serial: int
+
+
 Mutation: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder
 """Commands that change something at the venue: sent once, and again only when it is known that they were not done."""
 
-Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder | Query | Withdraw
+Read: TypeAlias = BarsQuery | FiguresQuery
+"""Questions whose answers prove nothing about orders: when they are lost, nothing is in doubt."""
+
+Command: TypeAlias = PlaceOrder | ChangeOrder | CancelOrder | Query | BarsQuery | FiguresQuery | Withdraw
 """Everything that a turn can ask for."""

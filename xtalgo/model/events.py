@@ -9,15 +9,17 @@ from typing import TypeAlias
 
 import msgspec
 
-from xtalgo.model.commands import Command, Mutation, Query
+from xtalgo.model.commands import BarsQuery, Command, FiguresQuery, Mutation, Query, Read
 from xtalgo.model.reports import ExecutionReport, OrderReport, PositionReport
 from xtalgo.model.types import Ns, Side, Trigger
 
 __all__ = [
+    "AccountItems",
     "AccountPnl",
     "Answered",
     "Appeared",
     "Bar",
+    "BarsSeen",
     "CancelRefused",
     "ChangeRefused",
     "Changed",
@@ -26,6 +28,7 @@ __all__ = [
     "ExecutionsSeen",
     "External",
     "Fill",
+    "ItemsSeen",
     "LinkDown",
     "LinkUp",
     "NotSent",
@@ -39,6 +42,9 @@ __all__ = [
     "Stale",
     "Tick",
     "Unanswered",
+    "Unread",
+    "Watermarks",
+    "WatermarksSeen",
 ]
 
 
@@ -75,9 +81,11 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """Open, high, low and close of the quotes in ``start <= ts < end``; ``period`` as it was asked for (``5m``).
+    """Open, high, low and close of what was traded or quoted in ``start <= ts < end``; ``period`` as it was asked for.
 
-    ``volume`` is the growth of the cumulative volume inside the bar, ``quotes`` how many quotes it saw.
+    ``source`` says who made it: ``quotes`` is us, of the quotes that strategies see, ``venue`` the venue, of every
+    trade, and ``recording`` a replay in the venue's place, of recorded quotes. ``volume`` is in contracts, in our own
+    bars the growth of the cumulative volume; ``quotes`` is how many quotes a bar saw, zero in the venue's.
     """
 
     instrument: str
@@ -90,6 +98,7 @@ class Bar(msgspec.Struct, frozen=True):
     close: float
     volume: int
     quotes: int
+    source: str = "quotes"
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -235,6 +244,74 @@ class Unanswered(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BarsSeen(msgspec.Struct, frozen=True):
+    """The venue's newest bars, oldest first. One that ends after its query left may have grown since."""
+
+    ts: Ns
+    query: BarsQuery
+    bars: tuple[Bar, ...]
+
+
+class AccountItems(msgspec.Struct, frozen=True):
+    """What the venue keeps of an account, in its currency; what it did not tell is None.
+
+    ``items`` holds everything that it told, by NinjaTrader's names in our spelling (``excess_intraday_margin``). It
+    writes zero also for what a provider does not keep.
+    """
+
+    ts: Ns
+    account: str
+    cash_value: float | None = None
+    buying_power: float | None = None
+    net_liquidation: float | None = None
+    realized: float | None = None
+    unrealized: float | None = None
+    items: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class ItemsSeen(msgspec.Struct, frozen=True):
+    """The venue told an account's items."""
+
+    ts: Ns
+    query: FiguresQuery
+    items: AccountItems
+
+
+class Watermarks(msgspec.Struct, frozen=True):
+    """The venue's own record of an account's trading day, in dollars: its highs, and where it stands; None: not told.
+
+    All is None before the day's first P&L, or where nothing keeps such a record. It begins anew at the session's open.
+    """
+
+    ts: Ns
+    account: str
+    pnl_high: float | None = None
+    net_liquidation_high: float | None = None
+    unrealized_high: float | None = None
+    pnl: float | None = None
+    total: float | None = None
+    """What ``pnl`` and ``total`` hold apart from each other is not documented."""
+    unrealized: float | None = None
+    net_liquidation: float | None = None
+    positions: int | None = None
+
+
+class WatermarksSeen(msgspec.Struct, frozen=True):
+    """The venue told an account's watermarks."""
+
+    ts: Ns
+    query: FiguresQuery
+    marks: Watermarks
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """A question for bars or figures came to nothing: refused, no reply in time, or a reply that was of no use."""
+
+    ts: Ns
+    query: Read
+    reason: str
+
+
 class Appeared(msgspec.Struct, frozen=True):
     """An order that was believed absent is at the venue after all."""
 
@@ -310,5 +387,9 @@ Event: TypeAlias = (
     | ExecutionsSeen
     | PositionsSeen
     | Unanswered
+    | BarsSeen
+    | ItemsSeen
+    | WatermarksSeen
+    | Unread
 )
 """Everything that ``Engine.handle`` takes."""

@@ -8,6 +8,7 @@ takes it; its commands enter the queue. Between things due, quotes run through `
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import length_hint
@@ -20,13 +21,14 @@ from xtalgo.engine.pacing import PacingQueue, slot_of
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.engine.series import QuoteTable, RecordedSeries, Series
 from xtalgo.engine.strategy import Strategy
-from xtalgo.model.commands import Command, Mutation, Query, Withdraw
+from xtalgo.model.commands import BarsQuery, Command, FiguresQuery, Mutation, Query, Withdraw
 from xtalgo.model.errors import DataError
 from xtalgo.model.events import AccountPnl, Quote, Released, Stale, Tick
 from xtalgo.model.instruments import ContractBook
-from xtalgo.model.types import MINUTE_NS, SECOND_NS, Ns
+from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
 from xtalgo.sim.exchange import SimExchange
 from xtalgo.sim.fills import Fees, FillModel, Latency
+from xtalgo.sim.recordedbars import RecordedBars, before
 from xtalgo.sim.result import Result, summarize
 
 __all__ = ["Replay", "ReplaySettings", "replay"]
@@ -36,6 +38,9 @@ CHUNK = 16_384
 
 NEAR = 8
 """Quotes among which the next thing due is looked for first."""
+
+LEAD: Ns = MINUTE_NS
+"""How long before the first quote bars are asked for that strategies want by then: longer than the start waits."""
 
 PATIENCE: Ns = MINUTE_NS
 """How long after the last quote replies and reports that are still on their way are waited for."""
@@ -65,12 +70,17 @@ class Replay:
     table: QuoteTable
     settings: ReplaySettings = Factory(ReplaySettings)
     contracts: ContractBook = Factory(ContractBook)
+    history: QuoteTable | None = None
+    """Quotes of which bars from before the recording are made; none of them is played."""
     engine: Engine = field(init=False)
-    queue: PacingQueue[Mutation] = field(init=False, factory=PacingQueue)
+    queue: PacingQueue[Mutation | BarsQuery] = field(init=False, factory=PacingQueue)
     exchange: SimExchange = field(init=False)
     decided: int = field(init=False, default=0)
     """How many decisions were made by the last quote; later ones come of replies that were still on their way."""
     _series: dict[str, Series] = field(init=False, factory=dict)
+    _bars: RecordedBars = field(init=False)
+    _asked: deque[tuple[Ns, BarsQuery]] = field(init=False, factory=deque)
+    """Questions for bars on their way, and when they are answered."""
     _wants_pnl: bool = field(init=False, default=False)
     _told_pnl: Ns = field(init=False, default=0)
     _venue_books: Ledger = field(init=False, factory=Ledger)
@@ -94,6 +104,8 @@ class Replay:
             self.settings.latency,
             self.settings.fees,
         )
+        history = None if self.history is None or not len(self.table) else before(self.history, self.table)
+        self._bars = RecordedBars(self.table, history, lambda name: self._series[name].count)
         self._wants_pnl = any(type(strategy).on_pnl is not Strategy.on_pnl for strategy in self.strategies)
 
     def _quote_of(self, instrument: str) -> Quote | None:
@@ -105,7 +117,7 @@ class Replay:
         if not count:
             raise DataError("the recording holds no quotes")
         self._series = {name: self.engine.feeds.of(name) for name in self.table.instruments}
-        self._send(self.engine.start(int(self.table.ts[self.table.order[0]])))
+        self._start(int(self.table.ts[self.table.order[0]]))
         for start in range(0, count, CHUNK):
             self._play(start, min(count, start + CHUNK))
             if on_progress is not None:
@@ -114,6 +126,12 @@ class Replay:
         self._drain()
         self.engine.stop(self.engine.now)
         return summarize(self.engine, self.exchange.executions, self.queue, self.table, self.contracts)
+
+    def _start(self, now: Ns) -> None:
+        self._send(self.engine.warm_up(now - LEAD))
+        while (due := min(self.engine.due, self._venue_due())) <= now:
+            self._advance(due)
+        self._send(self.engine.start(now))
 
     def _play(self, start: int, stop: int) -> None:
         stamps, boxed = self.table.chunk(start, stop)
@@ -126,6 +144,8 @@ class Replay:
                 due = exchange.due
             if queue.waiting:
                 due = min(due, queue.due(engine.now))
+            if self._asked:
+                due = min(due, self._asked[0][0])
             if due <= stamps[done]:
                 self._advance(due)
                 continue
@@ -161,8 +181,15 @@ class Replay:
             for command in self.queue.expired(now):
                 self._send(self.engine.handle(Stale(now, command)))
             self._release(now)
+        elif self._asked and self._asked[0][0] <= now:
+            self._send(self.engine.handle(self._bars.answer(self._asked.popleft()[1], now)))
         else:
             self._hear(now)
+
+    def _venue_due(self) -> Ns:
+        """When something happens between the queue and the venue, expiries left out."""
+        answer = self._asked[0][0] if self._asked else NEVER
+        return min(answer, self.queue.due(self.engine.now), self.exchange.in_flight_due())
 
     def _hear(self, now: Ns) -> None:
         for report in self.exchange.advance(now):
@@ -176,7 +203,7 @@ class Replay:
         for command in commands:
             if isinstance(command, Withdraw):
                 queue.remove(command.key)
-            elif not isinstance(command, Query):  # nothing is asked here: the exchange tells by itself
+            elif not isinstance(command, Query | FiguresQuery):  # of orders the exchange tells by itself
                 slot = slot_of(command)
                 queue.push(command, slot.lane, now, ttl=slot.ttl, key=slot.key)
         if queue.waiting:
@@ -186,7 +213,10 @@ class Replay:
         while (entry := self.queue.pop(now)) is not None:
             # Released is handled in the same breath, so that nothing that left can be withdrawn.
             follow = self.engine.handle(Released(now, entry.item, now - entry.queued))
-            self.exchange.submit(entry.item, now)
+            if isinstance(entry.item, BarsQuery):
+                self._asked.append((now + self.settings.latency.entry, entry.item))
+            else:
+                self.exchange.submit(entry.item, now)
             if follow:
                 self._send(follow)
 
@@ -194,7 +224,7 @@ class Replay:
         """Let what is on its way when the recording ends arrive and be seen; timers and new quotes there are none."""
         last = self.engine.now + PATIENCE
         while True:
-            due = min(self.queue.due(self.engine.now), self.exchange.in_flight_due())
+            due = self._venue_due()
             if due > last:
                 return
             self._advance_venue(due)
@@ -222,9 +252,13 @@ def replay(
     settings: ReplaySettings | None = None,
     *,
     contracts: ContractBook | None = None,
+    history: QuoteTable | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """Play a recording through strategies and say what came of it. A strategy instance serves one run."""
+    """Play a recording through strategies and say what came of it. A strategy instance serves one run.
+
+    ``history`` are earlier quotes: of what lies before the recording, bars are made for strategies that ``warm_up``.
+    """
     chosen = [strategies] if isinstance(strategies, Strategy) else list(strategies)
-    run = Replay(chosen, table, settings or ReplaySettings(), contracts or ContractBook())
+    run = Replay(chosen, table, settings or ReplaySettings(), contracts or ContractBook(), history)
     return run.run(on_progress)

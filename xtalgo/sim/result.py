@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -92,6 +92,8 @@ class Result:
     notes: tuple[Note, ...]
     anomalies: tuple[Anomaly, ...]
     equity: EquityCurve
+    remarks: tuple[str, ...] = ()
+    """What a person should know about what the run rested on."""
 
     @property
     def net_pnl(self) -> float:
@@ -150,7 +152,15 @@ def summarize(
         notes=tuple(engine.notes),
         anomalies=tuple(engine.blotter.anomalies),
         equity=curve,
+        remarks=tuple(_remarks(engine)),
     )
+
+
+def _remarks(engine: Engine) -> Iterator[str]:
+    for text in engine.history.shortfalls():
+        yield f"Before the start, {text}. Give earlier recordings with --history."
+    if engine.history.is_used:
+        yield "Bars of the venue's are made of recorded quotes here; their highs and lows miss what lay between quotes."
 
 
 def _mark(contract: Contract, bid: float, ask: float, position: int) -> int:

@@ -70,6 +70,16 @@ def run(
             several=True,
         ),
     ] = (),
+    history: Annotated[
+        tuple[str, ...],
+        option(
+            _INPUT,
+            "PATH...",
+            "Earlier recordings, of which bars are made for strategies that want to know some before they start; what "
+            "of them lies before --replay's first quote counts, and none of it is traded.",
+            several=True,
+        ),
+    ] = (),
     param: Annotated[
         tuple[str, ...],
         option(
@@ -307,6 +317,7 @@ def run(
         Request(
             files=files,
             replay=replay,
+            history=history,
             names=strategy,
             parameters=param,
             accounts=account,
