@@ -278,13 +278,13 @@ def parse_client(frame: str | bytes) -> ClientMessage | Refusal:
     try:
         return _client.decode(frame)
     except RecursionError:
-        return Refusal("Invalid request: nested too deeply")
+        return Refusal("Invalid request: nested too deeply", is_json=False)
     except UnicodeError:
-        return Refusal("Invalid request: not UTF-8")
+        return Refusal("Invalid request: not UTF-8", is_json=False)
     except msgspec.ValidationError as error:
         return _refuse(frame, str(error))
     except msgspec.DecodeError as error:
-        return Refusal(f"Invalid request: {error}")
+        return Refusal(f"Invalid request: {error}", is_json=False)
 
 
 def _refuse(frame: str | bytes, error: str) -> Refusal:
@@ -292,7 +292,7 @@ def _refuse(frame: str | bytes, error: str) -> Refusal:
     try:
         found = msgspec.json.decode(frame)
     except _ERRORS:
-        return Refusal(f"Invalid request: {error}")
+        return Refusal(f"Invalid request: {error}", is_json=False)
     if not isinstance(found, dict):
         return Refusal(f"Invalid request: a JSON {plain(found)}, not an object")
     key = found.get("id")
