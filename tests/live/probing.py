@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from live.venues import SECOND, World
+from live.venues import SECOND, World, virtual_wall
 from tables import ES
 
 from xtalgo import QuoteTable, ReplaySettings
 from xtalgo.client.probing.script import Probe
-from xtalgo.live.prober import Prober
 from xtalgo.live.clock import WallClock
-from live.venues import virtual_wall
+from xtalgo.live.prober import Prober
+from xtalgo.model.errors import XtalgoError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.protocol.choices import CallerId, DuplicateId, Echo, Events, PnlEcho, UnknownInstrument
 from xtalgo.protocol.dialect import FIELDS, Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import TableFeed
+from xtalgo.sim.functions import FUNCTIONS
 from xtalgo.sim.server import SimServer
 
 START = 1_778_680_800_000_000_000
@@ -32,7 +33,9 @@ def calm(seconds: int) -> QuoteTable:
     return QuoteTable.from_rows((ES,), [0] * seconds, stamps, bids, asks, bids, volumes)
 
 
-def world_for(dialect: Dialect, faults: dict[str, Any] | None = None, *, accounts: tuple[str, ...] = ("Sim101",)) -> World:
+def world_for(
+    dialect: Dialect, faults: dict[str, Any] | None = None, *, accounts: tuple[str, ...] = ("Sim101",)
+) -> World:
     contracts, settings = ContractBook(), ReplaySettings()
     server = SimServer(
         TableFeed(calm(3_600), contracts),
@@ -47,13 +50,22 @@ def world_for(dialect: Dialect, faults: dict[str, Any] | None = None, *, account
     return World(server, WallClock(virtual_wall(START)))
 
 
-async def probed(world: World, **more: Any) -> Prober:
+def prober_on(world: World, *, account: str = "sim101", token: str = "demo", **more: Any) -> Prober:
+    probe = Probe(account, "ES", "xp1")
+    return Prober(probe, world.dial(token), world.clock, wrong=world.dial("no-such-token"), **more)
+
+
+async def probed(world: World, prober: Prober | None = None) -> Prober:
     """Probe the server of a world, to the end."""
-    prober = Prober(
-        Probe("sim101", "ES", "xp1"), world.dial(), world.clock, wrong=world.dial("no-such-token"), **more
-    )
+    prober = prober or prober_on(world)
+    failure: XtalgoError | None = None
     async with world.open():
-        await prober.run()
+        try:
+            await prober.run()
+        except XtalgoError as error:
+            failure = error  # raised outside, where no nursery wraps it
+    if failure is not None:
+        raise failure
     return prober
 
 
@@ -65,6 +77,8 @@ def is_flat(world: World) -> bool:
 def visible(dialect: Dialect) -> dict[str, Any]:
     """What a probe can find out of a dialect: where one thing hides another, that other is not seen."""
     told = {name: getattr(dialect, name) for name in FIELDS}
+    if "GetBars" not in FUNCTIONS:
+        del told["bar_label"], told["growing_bar"]
     if dialect.instrument_echo is Echo.NO_ACK:
         del told["subscribe_word"], told["unsubscribe_word"]
         if dialect.unknown_instrument is UnknownInstrument.ACKED:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from xtalgo.client.probing.dealing import Untidy, tidy
 from xtalgo.client.probing.door import enter
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 @frozen
 class Note:
-    """A frame on record: in which step, whether it was sent, and what it was, fit to be shown."""
+    """A frame on record: in which step, whether it was sent, and what it was."""
 
     step: str
     is_ours: bool
@@ -102,15 +102,20 @@ class Prober:
     tell: Callable[[str, str], None] = lambda step, text: None
     """Gets a line for people, and the step that it is about; it must not raise."""
     steps: Sequence[Step] = STEPS
-    notes: list[Note] = field(init=False, factory=list)
-    """Every frame in order, but streams: of those, few."""
     stopped: bool = field(init=False, default=False)
+    _notes: list[Note] = field(init=False, factory=list)
     _step: str = field(init=False, default="door")
     _calls: TokenBucket = field(init=False, factory=TokenBucket)
     _actions: TokenBucket = field(init=False, factory=subscription_bucket)
     _connection: _Connection | None = field(init=False, default=None)
     _nursery: trio.Nursery = field(init=False)
     _scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+
+    @property
+    def notes(self) -> list[Note]:
+        """Every frame in order, fit to be shown; of streams, few."""
+        # Hidden now, not when they came: the first frames came before it was known what is to be hidden.
+        return [evolve(note, text=self.probe.redaction.frame(note.text)) for note in self._notes]
 
     def stop(self) -> None:
         """End the probe: what it placed is cancelled, and nothing more is asked."""
@@ -321,8 +326,7 @@ class Prober:
     # --- on record -----------------------------------------------------------------------------------------------
 
     def _note(self, is_ours: bool, text: str, at: Ns | None = None) -> None:
-        shown = self.probe.redaction.frame(text)
-        self.notes.append(Note(self._step, is_ours, shown, self.clock.now() if at is None else at))
+        self._notes.append(Note(self._step, is_ours, text, self.clock.now() if at is None else at))
 
     def _record(self, lines: Sequence[Line]) -> None:
         kept: dict[str, int] = {}

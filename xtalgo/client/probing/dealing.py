@@ -28,7 +28,7 @@ __all__ = ["Untidy", "events", "orders", "tag", "tidy"]
 
 _SETTLING: Final = 11 * SECOND_NS
 """An order whose answer is missing may appear this long after it was sent."""
-_LOOKS: Final = 40
+_LOOKS: Final = 150
 
 
 class Untidy(XtalgoError):
@@ -41,31 +41,40 @@ class Untidy(XtalgoError):
 def tidy(probe: Probe) -> Script[None]:
     """Cancel what the probe placed, and see that nothing is working. Raises Untidy when something remains.
 
-    It is done when two lists in a row, a second apart, show nothing of the probe's; where the answer to an order is
-    missing, not before that order must have appeared.
+    It is done when two lists in a row, a second apart, show nothing of the probe's that works; where an order was in no
+    list yet, not before it must have appeared.
     """
-    clean, why = 0, "the venue did not say"
+    clean, wait, why = 0, 0.0, "the venue did not say"
     for _ in range(_LOOKS):
         try:
-            rows = [row for row in (yield from listed_orders(probe)) if _is_ours(probe, row)]
+            yield from probe.listen(wait)
+            rows = yield from _working(probe)
             for row in rows:
                 yield from _cancel(probe, row)
             clean = 0 if rows else clean + 1
             why = f"working: {len(rows)} of the probe's orders" if rows else "one look is not enough"
-            now = (yield from probe.listen(1.0)).at
-            if clean < 2 or (probe.is_unsure and now <= probe.placed_at + _SETTLING):
+            now, wait = (yield from probe.listen(0.0)).at, 1.0
+            if clean < 2 or ((probe.unseen or probe.is_unsure) and now <= probe.placed_at + _SETTLING):
                 continue
             held = yield from listed_positions(probe)
         except (Cut, Unanswered, VenueError) as error:
-            clean, why = 0, str(error)
+            clean, wait, why = 0, 3.0, str(error)
             continue
-        probe.orders.clear()
-        probe.is_unsure = False
+        probe.unseen.clear()
+        probe.is_unsure = probe.has_working = False
         if held:
             what = ", ".join(f"{row.net:+d} {row.instrument}" for row in held)
             raise Untidy(f"{probe.account} holds {what}: no order of a probe should fill; see to it (xtalgo flatten)")
         return
     raise Untidy(f"{probe.account} is not known to be without orders of the probe ({why}): look in NinjaTrader")
+
+
+def _working(probe: Probe) -> Script[list[OrderRow]]:
+    """The orders of the probe that may trade; every order of a list is one that was seen."""
+    rows = yield from listed_orders(probe)
+    for row in rows:
+        probe.see(row.order_id, row.limit)
+    return [row for row in rows if not row.state.is_done and _is_ours(probe, row)]
 
 
 def _is_ours(probe: Probe, row: OrderRow) -> bool:
@@ -86,7 +95,7 @@ def _owned(probe: Probe) -> Script[list[OrderRow]]:
     """Working orders of the probe, by two lists that agree."""
     before: list[str] | None = None
     while True:
-        rows = [row for row in (yield from listed_orders(probe)) if _is_ours(probe, row)]
+        rows = yield from _working(probe)
         ids = sorted(row.order_id for row in rows)
         if ids == before:
             return rows
@@ -133,14 +142,21 @@ def _row(reply: Reply) -> OrderRow | None:
 def _find(probe: Probe, chosen: str, placed: Reply) -> Script[tuple[str, OrderRow, Line] | None]:
     """The order by our id, or else by the one that the venue told; a row may be late."""
     told = placed.rows.get("orderId")
+    # Ours is asked for on either side of theirs: the row may have come just before theirs was.
+    keys = [key for key in ((chosen, told, chosen) if told != chosen else (chosen,)) if isinstance(key, str)]
     for _ in range(15):
-        for key in dict.fromkeys((chosen, told)):
-            if isinstance(key, str):
-                reply = yield from probe.ask("GetOrder", account=probe.account, orderId=key)
-                row = _row(reply)
-                if row is not None:
-                    probe.ids.add(row.order_id)
-                    return key, row, reply.line
+        found: tuple[str, OrderRow, Line] | None = None
+        for key in keys:
+            reply = yield from probe.ask("GetOrder", account=probe.account, orderId=key)
+            row = _row(reply)
+            if row is not None:
+                probe.ids.add(row.order_id)
+                probe.see(row.order_id, row.limit)
+                found = key, row, reply.line
+                if key == chosen:
+                    break
+        if found is not None:
+            return found
         yield from probe.listen(1.0)
     return None
 
@@ -207,12 +223,14 @@ def _duplicate(probe: Probe, chosen: str) -> Script[None]:
         probe.leave(f"{len(first)} orders were working where one was placed", "duplicate_id")
         return
     again = yield from probe.place(chosen)
-    probe.orders.setdefault(chosen, first[0].limit or 0.0)  # the first is there, whatever became of the second
     if not again.is_good:
         probe.settle("duplicate_id", DuplicateId.REFUSED, again.line)
         return
     yield from probe.listen(2.0)
     both = yield from _owned(probe)
+    if len(both) == 1:  # the second may be late
+        yield from probe.listen(_SETTLING / SECOND_NS)
+        both = yield from _owned(probe)
     if len(both) == 2:
         probe.settle("duplicate_id", DuplicateId.SECOND, again.line)
     elif len(both) == 1:

@@ -21,7 +21,7 @@ def enter(probe: Probe) -> Script[None]:
     if held:
         what = ", ".join(f"{one.net:+d} {one.instrument}" for one in held)
         raise ConfigError(f"{probe.account} holds {what}: a probe begins in a flat account; xtalgo flatten closes it")
-    working = yield from listed_orders(probe)
+    working = [row for row in (yield from listed_orders(probe)) if not row.state.is_done]
     if working:
         what = f"{len(working)} working order{'s' if len(working) > 1 else ''}"
         raise ConfigError(f"{probe.account} has {what}: a probe begins in an account without any; cancel them first")
@@ -95,7 +95,7 @@ def listed_positions(probe: Probe) -> Script[list[Position]]:
 
 
 def listed_orders(probe: Probe) -> Script[list[OrderRow]]:
-    """The orders of the account that may trade. Raises VenueError where the list can't be believed."""
+    """The orders of the account, finished ones too. Raises VenueError where the list can't be believed."""
     reply = _good(probe, (yield from probe.ask("ListOrders", account=probe.account)), "ListOrders")
     rows = _own(probe, read_orders(reply.body), "ListOrders")
     if isinstance(reply.body, list):
@@ -104,7 +104,7 @@ def listed_orders(probe: Probe) -> Script[list[OrderRow]]:
         probe.settle("orders_form", ListForm.WRAPPED, reply.line)
     else:
         probe.leave(f"neither form is known: {probe.shown(reply.line)}", "orders_form")
-    return [row for row in rows if not row.state.is_done]
+    return list(rows)
 
 
 def _own(probe: Probe, answer: Any, what: str) -> tuple[Any, ...]:

@@ -201,8 +201,10 @@ class Probe:
     tick: float = 0.0
     market: float | None = None
     """A price near the market."""
-    orders: dict[str, float] = field(factory=dict)
-    """Prices of orders that may be working, by the id that was given to each."""
+    has_working: bool = False
+    """Whether an order was placed that may be working."""
+    unseen: dict[float, str | None] = field(factory=dict)
+    """The venue's ids of orders that were in no list yet, by their prices."""
     ids: set[str] = field(factory=set)
     """Every id under which an order of this probe was met."""
     prices: set[float] = field(factory=set)
@@ -334,7 +336,7 @@ class Probe:
     def place(self, order_id: str, **more: Any) -> Script[Reply]:
         """Place a BUY LIMIT of one, far below the market. Raises Unanswered when it may be there all the same."""
         price = self.next_price()
-        self.orders[order_id] = price
+        self.unseen[price], self.has_working = None, True
         self.ids.add(order_id)
         self.prices.add(price)
         self.placed_at = (yield from self.listen(0.0)).at
@@ -355,15 +357,20 @@ class Probe:
         self.is_unsure = was_unsure
         self.placed_at = reply.line.at
         if not reply.is_good:
-            self.orders.pop(order_id, None)
+            self.unseen.pop(price, None)
         elif isinstance(told := reply.rows.get("orderId"), str):
             self.ids.add(told)
+            self.unseen[price] = told
         return reply
+
+    def see(self, order_id: str, price: float | None) -> None:
+        """An order was in a list."""
+        self.unseen = {at: told for at, told in self.unseen.items() if at != price and told != order_id}
 
     @property
     def owes(self) -> bool:
         """Whether an order of this probe may be working."""
-        return bool(self.orders) or self.is_unsure
+        return self.has_working or self.is_unsure
 
 
 def _is_passing(error: str) -> bool:
