@@ -29,6 +29,7 @@ from xtalgo.client.probing.script import (
 )
 from xtalgo.engine.bucket import TokenBucket, subscription_bucket
 from xtalgo.live.clock import WallClock
+from xtalgo.live.leaves import leaf_of
 from xtalgo.live.wires import Dial, DialFailed, HandshakeRefused, Wire, WireClosed
 from xtalgo.model.errors import AuthError, ConfigError, NoConnection, VenueError
 from xtalgo.model.types import Ns
@@ -110,6 +111,7 @@ class Prober:
     _connection: _Connection | None = field(init=False, default=None)
     _nursery: trio.Nursery = field(init=False)
     _scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    _tidying: trio.CancelScope = field(init=False, factory=lambda: trio.CancelScope(shield=True))
 
     @property
     def notes(self) -> list[Note]:
@@ -121,6 +123,11 @@ class Prober:
         """End the probe: what it placed is cancelled, and nothing more is asked."""
         self.stopped = True
         self._scope.cancel()
+
+    def abandon(self) -> None:
+        """End at once: what was placed may stay."""
+        self.stop()
+        self._tidying.cancel()
 
     async def run(self) -> None:
         """Probe, and leave the account as it was.
@@ -135,7 +142,7 @@ class Prober:
                 finally:
                     self._nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise leaf_of(group) from None
 
     async def _probe(self) -> None:
         try:
@@ -145,10 +152,11 @@ class Prober:
                     await self._take(step)
         finally:
             if self.probe.owes:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + TIDY_WITHIN) as scope:
+                self._tidying.deadline = trio.current_time() + TIDY_WITHIN
+                with self._tidying:
                     await self._tidy()
-                if scope.cancelled_caught:
-                    raise Untidy(f"{self.probe.account}: tidying up took too long: look in NinjaTrader")
+                if self._tidying.cancelled_caught:
+                    raise Untidy(f"{self.probe.account}: tidying up was cut short: look in NinjaTrader")
             if self._connection is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 2.0):
                     await self._connection.wire.aclose()
@@ -339,10 +347,3 @@ class Prober:
 
 def _reraise(error: Exception) -> Instruction:
     raise error
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import define, field, fields, frozen
+from attrs import define, evolve, field, fields, frozen
 
 from xtalgo.model.errors import ConfigError
 from xtalgo.protocol.arguments import nearest
@@ -55,6 +55,19 @@ class Findings:
         """Note why something could not be settled; what is settled stays so."""
         if name not in self.facts:
             self.unsettled[name] = why
+
+    def keep(self, before: Findings) -> None:
+        """Keep what was settled earlier and was not looked at, or not settled, this time."""
+        for name, fact in before.facts.items():
+            if name not in self.facts:
+                when = "earlier" if before.date is None else f"on {before.date:%Y-%m-%d}"
+                doubt = (
+                    fact.doubt
+                    if "found out" in fact.doubt
+                    else "; ".join(filter(None, [fact.doubt, f"found out {when}"]))
+                )
+                self.facts[name] = evolve(fact, doubt=doubt)
+                self.unsettled.pop(name, None)
 
     def dialect(self) -> Dialect:
         """The dialect: what was settled, and what is assumed for the rest."""

@@ -24,7 +24,7 @@ from xtalgo.protocol.frames import EVENT_KINDS
 from xtalgo.protocol.replies import Answer, read_order
 from xtalgo.protocol.rows import OrderRow
 
-__all__ = ["Untidy", "events", "orders", "tag", "tidy"]
+__all__ = ["Untidy", "events", "is_ours", "orders", "tag", "tidy"]
 
 _SETTLING: Final = 11 * SECOND_NS
 """An order whose answer is missing may appear this long after it was sent."""
@@ -74,10 +74,10 @@ def _working(probe: Probe) -> Script[list[OrderRow]]:
     rows = yield from listed_orders(probe)
     for row in rows:
         probe.see(row.order_id, row.limit)
-    return [row for row in rows if not row.state.is_done and _is_ours(probe, row)]
+    return [row for row in rows if not row.state.is_done and is_ours(probe, row)]
 
 
-def _is_ours(probe: Probe, row: OrderRow) -> bool:
+def is_ours(probe: Probe, row: OrderRow) -> bool:
     """Whether an order is the probe's, by its id, or by where it rests."""
     if row.order_id in probe.ids:
         return True
