@@ -133,7 +133,7 @@ def _quick(text: str) -> ServerMessage | None:
     return None
 
 
-def _slow(text: str, keys: PnlKeys | None) -> ServerMessage:
+def _slow(text: str, keys: PnlKeys | None = None) -> ServerMessage:
     """The message of any other frame."""
     try:
         found = msgspec.json.decode(text)
