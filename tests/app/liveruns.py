@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tables import START
 
 from xtalgo import Instrument, Quote, Strategy
 from xtalgo.app.config import load_settings
+from xtalgo.app.dialects import Spoken
 from xtalgo.app.liverun import LiveRun, Plan, demo_server
 from xtalgo.app.news import News
 from xtalgo.app.venues import Kind, Target
@@ -20,11 +22,19 @@ from xtalgo.live.clock import WallClock
 from xtalgo.live.session import Session
 from xtalgo.live.tokens import Token
 from xtalgo.live.wires import DialFailed
+from xtalgo.protocol.dialect import FIELDS, Dialect, plain
+from xtalgo.protocol.findings import Findings
 from xtalgo.sim.faults import Faults
+from xtalgo.sim.server import SimServer
 
 TOKEN = "s3cr3t-t0ken"
 DEMO = Target(Kind.DEMO, None, None, False, ("Demo101",))
 SERVER = Target(Kind.SERVER, "wss://example.org/ws/stream", Token(TOKEN), False, ("Sim101",))
+
+
+def settled(dialect: Dialect) -> Dialect:
+    """The same dialect, every field of it found out."""
+    return Dialect.from_table({name: plain(getattr(dialect, name)) for name in FIELDS})
 
 
 class Bracketed(Strategy):
@@ -101,14 +111,30 @@ def life(
     on_stop: str = "protect",
     duration: float | None = 20,
     faults: dict[str, Any] | None = None,
+    dialect: Dialect | None = None,
+    known: bool = True,
     **flags: str,
 ) -> Life:
-    """A run that has not begun, on a demo server."""
+    """A run that has not begun, on a demo server; one that speaks a dialect, which the run has read if it is known."""
     settings = load_settings({"on_stop": on_stop, **flags})
     chosen = [("bracketed.py", strategy) for strategy in strategies or [Bracketed()]]
     plan = Plan(target=target, settings=settings, strategies=chosen, duration=duration)
     clock = WallClock(virtual_wall(START))
     server = demo_server(plan, TOKEN, START)
+    if dialect is not None:
+        old = server.venue
+        server = SimServer(
+            old.feed,
+            token=TOKEN,
+            accounts=old.accounts,
+            contracts=old.contracts,
+            fills=old.fills_by,
+            latency=settings.replay.latency,
+            fees=old.fees,
+            dialect=dialect,
+        )
+        if known:
+            plan = attrs.evolve(plan, spoken=Spoken(settled(dialect), Path("d.toml"), Findings()))
     if faults is not None:
         server.faults = server._mishaps.faults = Faults.from_table(faults)
     world = World(server, clock)

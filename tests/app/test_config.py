@@ -80,6 +80,7 @@ token_file = "token.txt"
 on_stop = "Flatten"
 start_behavior = "adopt"
 external = "keep"
+dialect = "dialect.toml"
 seed = 3
 
 [instruments.FOO]
@@ -112,6 +113,7 @@ def test_the_file_reaches_every_setting(folder: Path) -> None:
     live = settings.live
     assert (live.url, live.token_file, live.on_stop) == ("wss://example.org/ws", Path("token.txt"), "flatten")
     assert live.seed == 3
+    assert live.dialect == Path("dialect.toml")
     assert settings.contracts.contract("FOO 06-26").tick_size == 0.1
     assert settings.contracts.contract("EURUSD").to_price(1) == 1e-5
     assert settings.file == Path(path.name)

@@ -350,6 +350,11 @@ def test_a_token_file(folder: Path) -> None:
     [
         (["--live"], "--live trades real accounts and needs --max-contracts and --account-daily-loss set"),
         (["--live", "--max-contracts", "1"], "needs --account-daily-loss set"),
+        (
+            ["--live", "--max-contracts", "1", "--account-daily-loss", "500"],
+            "--live with --account-daily-loss: where wss://app.crosstrade.io/ws/stream tells an account's Ptells an account's P&L was never",L was",
+        ),
+        (["--dialect", "nowhere.toml"], "dialect file nowhere.toml: cannot be read"),
         (["--demo", "--paper"], "--demo and --paper don't go together"),
         (["--demo", "--url", "wss://x"], "--demo and --url don't go together"),
         (["--demo", "--sort"], "a live run and --sort don't go together: that is for --replay"),

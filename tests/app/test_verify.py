@@ -25,6 +25,7 @@ from xtalgo.data.journal import Journal, JournalFailed, read
 from xtalgo.data.journal_schema import TABLES
 from xtalgo.live.resume import Estate
 from xtalgo.model.errors import ConfigError
+from xtalgo.protocol.dialect import Dialect, values_of
 
 ES = "ES 06-26"
 
@@ -67,11 +68,11 @@ def kept(
     accepts = how.pop("accepts", False)
     one = life(target=target, **how)
     strategies = load_strategies(["swing.py"], (), parameters)
-    settings = one.run.plan.settings
+    settings, dialect = one.run.plan.settings, one.run.plan.spoken.dialect
     opened = (
-        journaling.resume(START, target, settings, strategies, "run.db", accepts=accepts)
+        journaling.resume(START, target, settings, strategies, "run.db", accepts=accepts, dialect=dialect)
         if resume
-        else journaling.begin(START, target, settings, strategies, "run.db")
+        else journaling.begin(START, target, settings, strategies, "run.db", dialect=dialect)
     )
     with opened as keeping:
         one.run.plan = attrs.evolve(one.run.plan, strategies=strategies, keeping=keeping)
@@ -87,6 +88,27 @@ def same(path: Path) -> Verdict:
     verdict = verify(path)
     assert verdict.difference is None, str(verdict.difference)
     return verdict
+
+
+async def test_a_run_is_lived_again_in_its_dialect(folder: Path, swing: Path, autojump_clock: Any) -> None:
+    """P&L keys that nobody could guess, events, words of the rate limit: the journal says how the venue spoke."""
+    dialect = Dialect(
+        pnl_keys=values_of("pnl_keys")[5], events="nt8", rate_text="Too many requests, slow down", change_id="new"
+    )
+    with kept(folder, duration=40, dialect=dialect) as one:
+        await conduct(one)
+        assert one.trader.pnl["Sim101"].realized is not None
+        assert one.engine.blotter.fills
+    assert same(folder / "run.db").lives
+    with read(folder / "run.db") as reader:
+        facts = facts_of(reader.header)
+        assert facts.dialect == dialect
+        assert facts.dialect.confirms("pnl_keys", "events")
+    with (
+        pytest.raises(ConfigError, match=r"setting dialect\.caller_id: .*add --accept-changes"),
+        kept(folder, duration=40, resume=True),
+    ):
+        pass
 
 
 # --- the same again --------------------------------------------------------------------------------------------------

@@ -100,10 +100,42 @@ def test_a_venue_without_accounts_is_told_as_such() -> None:
         setup().take(LIST, ended(LIST, {"accounts": [], "success": True}))
 
 
+def asked_alone(found: Setup, answer: Any) -> Setup:
+    """The list was answered, and then each account that it tells too little of."""
+    found.take(LIST, ended(LIST, ACCOUNTS))
+    calls, found.next = found.next, []
+    assert list(found.calls()) == calls or not calls
+    for call in calls:
+        assert call.api == "GetAccount"
+        if isinstance(answer, str):
+            found.take(call, failed(call, answer))
+        else:
+            found.take(call, ended(call, answer))
+    return found
+
+
+def test_an_account_of_which_the_list_tells_too_little_is_asked_about() -> None:
+    found = asked_alone(setup(("untold", "sim101")), {"name": "Untold", "provider": "Simulator", "success": True})
+    assert found.accounts == ("Untold", "Sim101")
+    assert not found.next
+    with pytest.raises(ConfigError, match="answered with another account, Sim101"):
+        asked_alone(setup(("Untold",)), {"name": "Sim101", "provider": "Simulator"})
+    with pytest.raises(ConfigError, match=r"Untold is not known to be a simulator \(invalid_account\)"):
+        asked_alone(setup(("Untold",)), "invalid_account")
+
+
+def test_an_account_that_is_asked_about_in_vain_is_asked_about_again() -> None:
+    found = setup(("Untold",))
+    found.take(LIST, ended(LIST, ACCOUNTS))
+    (call,) = found.next
+    assert found.take(call, failed(call, "timed out")) is True
+    assert not found.accounts
+
+
 @pytest.mark.parametrize(("account", "provider"), [("Funded7", "'Rithmic'"), ("Untold", "not told")])
 def test_an_account_that_is_not_known_to_be_a_simulator_needs_live(account: str, provider: str) -> None:
     with pytest.raises(ConfigError, match=f"{account} is not known to be a simulator .*{provider}.*--live"):
-        setup((account,)).take(LIST, ended(LIST, ACCOUNTS))
+        asked_alone(setup((account,)), {"name": account, "success": True})
     allowed = setup((account,), real_allowed=True)
     allowed.take(LIST, ended(LIST, ACCOUNTS))
     assert allowed.accounts == (account,)

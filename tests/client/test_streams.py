@@ -7,8 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xtalgo.client.streams import PATIENCE, SILENCE, Silence, Subscriptions
+from xtalgo.client.streams import PATIENCE, QUIET, SILENCE, Silence, Subscriptions
 from xtalgo.model.types import NEVER
+from xtalgo.protocol.choices import Events
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -153,3 +154,22 @@ def test_it_is_said_since_when_nothing_came() -> None:
     silence.pause()
     silence.expect(22 * SECOND)
     assert silence.since == 5 * SECOND
+
+
+def test_a_venue_that_does_not_repeat_quotes_is_given_two_minutes() -> None:
+    silence = Silence(patience=QUIET)
+    silence.expect(0)
+    assert not silence.check(QUIET - 1)
+    assert silence.check(QUIET)
+    silence.expect(QUIET + 1)
+    assert silence.due == QUIET + 1 + 2 * QUIET
+    assert silence.data(QUIET + 2)
+    assert silence.due == 2 * QUIET + 2
+
+
+def test_events_are_asked_for_of_each_connection() -> None:
+    streams = Subscriptions(events=Events.NT8)
+    for _ in range(2):
+        streams.link_up()
+        said = [json.loads(text) for text in iter(lambda: streams.pop(0), None)]
+        assert said[-1] == {"action": "subscribe", "events": ["orders", "executions", "positions"], "origin": "nt8"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from xtalgo.live.redial import LONG_WAIT, Ending, EndKind, Redial, Wait
 from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS
+from xtalgo.protocol.dialect import Dialect
 
 START = 1_778_680_800_000_000_000
 S = SECOND_NS
@@ -18,8 +20,8 @@ S = SECOND_NS
 class Story:
     """A link's life, told to a ``Redial``; the waits are lived through."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self.redial = Redial(random.Random(seed))
+    def __init__(self, seed: int = 1, **facts: Any) -> None:
+        self.redial = Redial(random.Random(seed), Dialect.from_table(facts))
         self.now = START
 
     def _then(self, verdict: Wait | Ending) -> Wait | Ending:
@@ -242,3 +244,31 @@ def test_every_wait_is_sane_and_endings_name_what_to_do(ends: list[tuple[str, in
         assert verdict.seconds == LONG_WAIT or verdict.seconds <= 30
         assert verdict.seconds >= 0.75 or what == "left"
         assert verdict.seconds or lefts < 2
+
+
+# --- what was found out about the venue ------------------------------------------------------------------------------
+
+
+def test_a_takeover_is_known_by_the_words_that_were_found_out() -> None:
+    facts = {"takeover_code": 1000, "takeover_reason": "Replaced by a newer connection"}
+    assert kind(Story(**facts).closed(300, 1012, "replaced by a newer connection.")) is EndKind.TAKEN_OVER
+    assert kind(Story(**facts).closed(300, 1000, "Server restart")) is None
+    assert kind(Story(**facts).closed(300, 4001, "Session active elsewhere")) is EndKind.TAKEN_OVER
+    assert kind(Story().closed(300, 1000, "Replaced by a newer connection")) is None
+
+
+def test_a_code_alone_says_so_only_where_it_is_a_private_one() -> None:
+    for code, wanted in ((4409, EndKind.TAKEN_OVER), (1000, None), (1008, None), (1012, None)):
+        story = Story(takeover_code=code, takeover_reason="")
+        assert kind(story.closed(300, code)) is wanted
+    assert kind(Story(takeover_code=4409, takeover_reason="").closed(300, 4410)) is None
+    assert kind(Story(takeover_code=4409, takeover_reason="").closed(300, 4409, "restart")) is None
+    assert kind(Story(takeover_code=4409).closed(300, 4409)) is None, "half a fact is none"
+
+
+def test_a_refused_token_is_known_by_the_status_that_was_found_out() -> None:
+    assert kind(Story(bad_token=400).redial.refused(START, 400, "")) is EndKind.TOKEN_REFUSED
+    assert kind(Story().redial.refused(START, 400, "")) is None
+    later = Story(bad_token=400)
+    later.up(5)
+    assert kind(later.redial.refused(later.now, 400, "")) is None, "a token that worked is right"

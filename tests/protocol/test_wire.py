@@ -205,7 +205,6 @@ def test_a_price_that_json_has_no_number_for_is_not_sent_as_null(price: float) -
         ('{"action":"subscribe"}', "needs either `instruments` or `events`", None),
         ('{"action":"subscribe","instruments":[]}', "needs either", None),
         ('{"action":"subscribe","instruments":["a"],"events":["b"],"origin":"t"}', "needs either", None),
-        ('{"action":"subscribe","events":["fills"]}', "needs an `origin`", None),
         ('{"action":"subscribe","instruments":["a"],"origin":"t"}', "takes no `origin`", None),
         ('{"action":"subscribe","instruments":"YM 09-27"}', "Expected `array`, got `str`", None),
         ('{"action":"subscribe","instruments":["YM 09-27",7]}', "Expected `str`, got `int`", None),

@@ -14,7 +14,7 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 from xtalgo import __version__
-from xtalgo.app.commands import hand, pack, record, rpc, run, serve, synth, verify
+from xtalgo.app.commands import hand, pack, probe, record, rpc, run, serve, synth, verify
 from xtalgo.app.commands.options import CODES, HAND_EPILOGUE
 from xtalgo.app.console import complain, prepare_streams
 from xtalgo.app.exits import BROKEN_PIPE, EXIT_CODES, INTERNAL, INTERRUPTED, OK, USAGE, code_of
@@ -37,6 +37,7 @@ _COMMANDS: Final[tuple[tuple[Callable[..., Any], str], ...]] = (
     (verify.verify, verify.EPILOGUE),
     (record.record, record.EPILOGUE),
     (pack.pack, pack.EPILOGUE),
+    (probe.probe, probe.EPILOGUE),
 )
 """Every command: a function, whose name, annotations and docstring are the command's, and the end of its help text.
 

@@ -93,6 +93,8 @@ class LiveSettings:
     """What is done about positions at the start that are not the run's: ``wait-flat``, ``adopt`` or ``flatten``."""
     external: str = "deny"
     """Whether to trade beside positions that are not the run's: ``deny`` or ``keep``."""
+    dialect: Path | None = None
+    """What ``xtalgo probe`` found out about the venue; None for the file in the user's data folder, if it is there."""
     seed: int = 7
     """Seed of the demo's market."""
 
@@ -165,6 +167,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         Setting("on_stop", "live", f"one of {', '.join(_STOP_MODES)}", one_of(*_STOP_MODES), is_text=True),
         Setting("start_behavior", "live", f"one of {', '.join(_STARTS)}", one_of(*_STARTS), is_text=True),
         Setting("external", "live", f"one of {', '.join(_EXTERNALS)}", one_of(*_EXTERNALS), is_text=True),
+        Setting("dialect", "live", "the path of a file", file_path, is_text=True),
         Setting("seed", "live", "a whole number from 0", whole(0)),
     )
 }

@@ -14,6 +14,7 @@ import trio
 
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.demo import demo_venue
+from xtalgo.app.dialects import spoken
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, Kind, Target, choose
 from xtalgo.client.caller import Notice
 from xtalgo.live.client import Client, open_client
@@ -89,6 +90,7 @@ async def connected(
                 dialer(where or CROSSTRADE, secret),
                 contracts=settings.contracts,
                 clock=clock,
+                dialect=spoken(settings, target.url).dialect,
                 within=within,
                 tell=tell_notice,
             )

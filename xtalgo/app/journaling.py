@@ -32,6 +32,7 @@ from xtalgo.live.resume import Estate
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import SECOND_NS, Ns
+from xtalgo.protocol.dialect import Dialect, plain
 
 __all__ = [
     "Facts",
@@ -81,7 +82,12 @@ def _fresh() -> str:
 
 
 def header_of(
-    run: str, now: Ns, target: Target, settings: Settings, strategies: Sequence[tuple[str, Strategy]]
+    run: str,
+    now: Ns,
+    target: Target,
+    settings: Settings,
+    strategies: Sequence[tuple[str, Strategy]],
+    dialect: Dialect | None = None,
 ) -> Header:
     """The head of a run that begins now; the token is no part of it."""
     return Header(
@@ -90,13 +96,13 @@ def header_of(
         __version__,
         platform.python_version(),
         f"{sys.platform} {platform.machine()}",
-        _settings_text(target, settings),
+        _settings_text(target, settings, dialect or Dialect()),
         target.accounts,
         tuple(_sources(strategies)),
     )
 
 
-def _settings_text(target: Target, settings: Settings) -> str:
+def _settings_text(target: Target, settings: Settings, dialect: Dialect) -> str:
     """What the run is set to, as JSON. How it ends is not part of it: that may be another way each time."""
     replay, live = settings.replay, settings.live
     facts: dict[str, Any] = {
@@ -106,6 +112,8 @@ def _settings_text(target: Target, settings: Settings) -> str:
         "risk": {name: _plain(value) for name, value in attrs.asdict(replay.limits, recurse=False).items()},
         "instruments": {name: list(facts) for name, facts in sorted(settings.contracts.extra.items())},
     }
+    if dialect.settled:
+        facts["dialect"] = {name: plain(getattr(dialect, name)) for name in sorted(dialect.settled)}
     if target.url is not None:
         facts["url"] = target.shown_url
     if target.fills_here:
@@ -152,6 +160,7 @@ class Facts:
     contracts: ContractBook
     keeps_external: bool
     adopts: bool
+    dialect: Dialect
 
 
 def facts_of(header: Header) -> Facts:
@@ -161,8 +170,9 @@ def facts_of(header: Header) -> Facts:
         limits = RiskLimits(**told["risk"])
         extra = {name: (float(tick), float(point)) for name, (tick, point) in told["instruments"].items()}
         keeps, adopts = told["external"] == "keep", told["start_behavior"] == "adopt"
-        return Facts(str(told["mode"]), limits, ContractBook(extra=extra), keeps, adopts)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        dialect = Dialect.from_table(told.get("dialect", {}))
+        return Facts(str(told["mode"]), limits, ContractBook(extra=extra), keeps, adopts, dialect)
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, ConfigError) as error:
         raise ConfigError(
             f"the settings in the journal can't be read by xtalgo {__version__} ({type(error).__name__}: {error}); "
             f"use xtalgo {header.version}, which wrote them"
@@ -194,10 +204,12 @@ def begin(
     settings: Settings,
     strategies: Sequence[tuple[str, Strategy]],
     path: str | None,
+    *,
+    dialect: Dialect | None = None,
 ) -> Iterator[Keeping]:
     """Begin the journal of a new run. Raises ConfigError when it can't be made where it is to lie."""
     run = _fresh()
-    header = header_of(run, now, target, settings, strategies)
+    header = header_of(run, now, target, settings, strategies, dialect)
     if path is None:
         stamp = dt.datetime.fromtimestamp(now // SECOND_NS, dt.UTC)
         place = runs_folder() / f"{stamp:%Y%m%d-%H%M%S}-{run}.db"
@@ -222,6 +234,7 @@ def resume(
     path: str,
     *,
     accepts: bool,
+    dialect: Dialect | None = None,
 ) -> Iterator[Keeping]:
     """Go on with the run of a journal; nothing in it is changed before all is found to be well.
 
@@ -239,7 +252,7 @@ def resume(
         except JournalFailed as error:
             raise ConfigError(str(error)) from None
         old = heads[-1]
-        header = header_of(old.run, now, target, settings, strategies)
+        header = header_of(old.run, now, target, settings, strategies, dialect)
         if facts_of(old).mode in ("demo", "paper"):
             raise ConfigError(
                 f"{path}: a run on paper or in a demo can't be taken up again: its orders and positions lived in its "

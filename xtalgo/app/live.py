@@ -16,9 +16,10 @@ from attrs import evolve
 from msgspec import structs
 
 from xtalgo.app import report
-from xtalgo.app.config import Settings, load_settings
+from xtalgo.app.config import SETTINGS, Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain
 from xtalgo.app.days import days_of
+from xtalgo.app.dialects import Spoken, spoken
 from xtalgo.app.fillsfile import fills_writer
 from xtalgo.app.journaling import Keeping, accounts_of, begin, estate_rows, resume
 from xtalgo.app.liverun import LiveRun, Plan
@@ -33,6 +34,7 @@ from xtalgo.engine.strategy import Strategy
 from xtalgo.live.lock import SessionLock
 from xtalgo.live.session import StopMode
 from xtalgo.model.errors import ConfigError
+from xtalgo.protocol.dialect import Dialect
 
 __all__ = ["run_live"]
 
@@ -58,14 +60,17 @@ def run_live(request: Request, files: Sequence[str]) -> None:
         )
         target = choose(settings, os.environ, demo=request.demo, paper=request.paper)
         _check_target(request, target)
+        speaks = spoken(settings, target.url)
         if request.live:
             _check_guards(settings.replay.limits)
+            if not target.fills_here:
+                _check_pnl(settings.replay.limits, speaks, target)
         strategies = load_strategies(files, request.names, request.parameters)
         inputs = [*(Path(file) for file, _ in strategies), *([settings.file] if settings.file else [])]
         write_fills = stack.enter_context(fills_writer(request.fills, inputs))
         if target.token is not None:
             stack.enter_context(SessionLock(target.token))
-        keeping = stack.enter_context(_keeping(request, target, settings, strategies))
+        keeping = stack.enter_context(_keeping(request, target, settings, strategies, speaks.dialect))
         days = stack.enter_context(days_of(target, target.accounts, time.time_ns()))
         keeping = evolve(keeping, birth=structs.replace(keeping.birth, days=days.inherited))
         plan = Plan(
@@ -76,6 +81,7 @@ def run_live(request: Request, files: Sequence[str]) -> None:
             keeping=keeping,
             days=days,
             is_real=request.live,
+            spoken=speaks,
         )
         screen = Screen(sys.stderr if request.json else out)
         show_before(screen, plan)
@@ -137,15 +143,33 @@ def _check_guards(limits: RiskLimits) -> None:
         raise ConfigError(f"--live trades real accounts and needs {' and '.join(missing)} set")
 
 
+def _check_pnl(limits: RiskLimits, speaks: Spoken, target: Target) -> None:
+    """A limit on the P&L of an account needs to know where the venue tells it: nobody shall believe it is watched."""
+    names = ("account_daily_loss", "trailing_drawdown")
+    limited = [SETTINGS[name].flag for name in names if getattr(limits, name) is not None]
+    if limited and not speaks.dialect.confirms("pnl_keys"):
+        where = "" if speaks.path is None else f" ({speaks.path} does not say it)"
+        raise ConfigError(
+            f"--live with {' and '.join(limited)}: where {target.shown_url} tells an account's P&L was never found "
+            f"out{where}, so losses of others in the account would go unseen; run xtalgo probe on a simulator account"
+        )
+
+
 def _keeping(
-    request: Request, target: Target, settings: Settings, strategies: Sequence[tuple[str, Strategy]]
+    request: Request,
+    target: Target,
+    settings: Settings,
+    strategies: Sequence[tuple[str, Strategy]],
+    dialect: Dialect,
 ) -> AbstractContextManager[Keeping]:
     now = time.time_ns()
     if request.no_journal:
         return nullcontext(Keeping.nowhere())
     if request.resume is not None:
-        return resume(now, target, settings, strategies, request.resume, accepts=request.accept_changes)
-    return begin(now, target, settings, strategies, request.journal)
+        return resume(
+            now, target, settings, strategies, request.resume, dialect=dialect, accepts=request.accept_changes
+        )
+    return begin(now, target, settings, strategies, request.journal, dialect=dialect)
 
 
 def _display(request: Request, plan: Plan, out: TextIO) -> Display:
@@ -166,6 +190,7 @@ def _start_facts(plan: Plan) -> dict[str, Any]:
         "on_stop": str(plan.on_stop),
         "duration": plan.duration,
         "run": plan.keeping.run,
+        "dialect": None if plan.spoken.path is None else str(plan.spoken.path),
         "journal": None if plan.keeping.journal is None else str(plan.keeping.journal.path),
     }
 
@@ -208,6 +233,8 @@ def show_before(screen: Screen, plan: Plan) -> None:
     ]
     journal = plan.keeping.journal
     rows.append(("journal", "none, as asked" if journal is None else str(journal.path)))
+    if target.kind is not Kind.DEMO:
+        rows.append(("dialect", plan.spoken.told))
     screen.section("Settings", rows)
     if plan.keeping.estate is not None:
         screen.section(f"Taken up again: run {plan.keeping.run}", estate_rows(plan.keeping.estate))

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from xtalgo.app.config import Settings
 from xtalgo.app.days import Days
 from xtalgo.app.demo import demo_venue
+from xtalgo.app.dialects import Spoken
 from xtalgo.app.exits import NotFlat
 from xtalgo.app.flatten import FlattenRequest
 from xtalgo.app.flatten import conduct as conduct_flatten
@@ -32,6 +33,7 @@ from xtalgo.live.host import ServerHost
 from xtalgo.live.leaves import leaf_of
 from xtalgo.live.paper import PaperVenue
 from xtalgo.live.recorder import Recorder
+from xtalgo.live.redial import Redial
 from xtalgo.live.server import serve
 from xtalgo.live.session import Left, Outcome, Session, StopMode
 from xtalgo.live.wires import Dial, dialer
@@ -57,6 +59,8 @@ class Plan:
     """Whether accounts that are not known to be simulators may be traded."""
     days: Days = field(factory=Days)
     """What is remembered of its accounts' trading days."""
+    spoken: Spoken = field(factory=Spoken)
+    """How the venue speaks."""
 
     @property
     def on_stop(self) -> StopMode:
@@ -79,6 +83,7 @@ class Plan:
                 adopts=live.start_behavior == "adopt",
                 days=self.keeping.birth.days,
             ),
+            dialect=self.spoken.dialect,
         )
 
     def recorder(self, trader: Trader, now: Ns) -> Recorder | None:
@@ -170,6 +175,7 @@ class LiveRun:
             trader,
             dial,
             self.clock,
+            Redial(dialect=plan.spoken.dialect),
             on_stop=plan.on_stop,
             duration=plan.duration,
             observer=self,

@@ -17,6 +17,7 @@ from attrs import frozen
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain, progress
 from xtalgo.client.aslive import LEAD, TAIL
+from xtalgo.data.dialects import read_findings
 from xtalgo.engine.series import QuoteTable
 from xtalgo.live.clock import WallClock
 from xtalgo.live.host import Host, ServerHost
@@ -29,6 +30,7 @@ from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import NEVER, Ns
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, SyntheticFeed, TableFeed
 from xtalgo.sim.fills import Latency
@@ -50,6 +52,7 @@ class ServeRequest:
     speed: float
     accounts: Sequence[str]
     faults: str | None
+    dialect: str | None
     lockstep: bool
     seed: int
     flags: Mapping[str, str | bool | None]
@@ -97,6 +100,7 @@ class _Plan:
     settings: Settings
     accounts: tuple[str, ...]
     faults: Faults
+    dialect: Dialect
     table: QuoteTable | None
     synthetic: bool
     source: str
@@ -114,6 +118,7 @@ class _Plan:
             latency=Latency(entry=replay.latency.entry, report=0),
             fees=replay.fees,
             faults=self.faults,
+            dialect=self.dialect,
         )
 
     def host(self, clock: WallClock) -> Host:
@@ -162,6 +167,7 @@ def _plan(request: ServeRequest) -> _Plan:
         settings,
         accounts or settings.replay.accounts,
         _faults(request),
+        Dialect() if request.dialect is None else read_findings(Path(request.dialect)).dialect(),
         None,
         True,
         f"an endless SYNTHETIC market, seed {request.seed}",
@@ -258,6 +264,8 @@ def _tell(plan: _Plan, address: Address) -> None:
     ]
     if plan.request.faults is not None:
         rows.append(("faults", plan.request.faults))
+    if plan.request.dialect is not None:
+        rows.append(("dialect", plan.request.dialect))
     screen.section("A simulated CrossTrade server: no real money, no real market", rows)
     screen.text("Ctrl-C ends it")
     screen.flush()

@@ -289,6 +289,7 @@ def _life(reader: JournalReader, header: Header, number: int, birth: Birth, now:
         limits=facts.limits,
         run=birth.run or header.run,
         prepare=prepare(estate, keeps_external=facts.keeps_external, adopts=facts.adopts, days=birth.days),
+        dialect=facts.dialect,
     )
     recorder = Recorder(compared, trader)
     if estate is None:

@@ -18,6 +18,7 @@ from xtalgo.engine.strategy import Strategy, instrument_parameters
 from xtalgo.model.errors import DataError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, TableFeed
 from xtalgo.sim.fills import Latency
@@ -46,10 +47,12 @@ def make_trader(
     run: str,
     real_allowed: bool = False,
     prepare: Callable[[Engine], None] | None = None,
+    dialect: Dialect | None = None,
 ) -> Trader:
     """A client for strategies; the same in a rehearsal, in a test and in a live run.
 
-    ``prepare`` gets the engine before anything is handed to it, to give it what an earlier life left.
+    ``prepare`` gets the engine before anything is handed to it, to give it what an earlier life left. ``dialect`` is
+    how the venue speaks, as far as it was found out.
     """
     names: dict[str, None] = {}
     for strategy in strategies:
@@ -66,7 +69,7 @@ def make_trader(
         return engine
 
     setup = Setup(tuple(accounts), tuple(names), contracts, real_allowed)
-    trader = Trader(setup, make_engine)
+    trader = Trader(setup, make_engine, dialect=dialect or Dialect())
     return trader
 
 

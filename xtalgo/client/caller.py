@@ -15,13 +15,15 @@ from attrs import define, field, frozen
 from msgspec import json
 
 from xtalgo.client.calls import Calls, End, Settled
-from xtalgo.client.streams import SILENCE, Silence, Subscriptions
+from xtalgo.client.streams import QUIET, Silence, Subscriptions
 from xtalgo.engine.pacing import Entry, PacingQueue
 from xtalgo.model.commands import Mutation
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import NEVER, SECOND_NS, Ns
+from xtalgo.protocol.choices import PnlKeys, Repeats
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.frames import (
     EventFrame,
     MarketData,
@@ -84,6 +86,8 @@ class Health:
 class Caller(ABC, Generic[T]):
     """One client on one token. ``T`` is what waits in its queue: whatever a call can be made of."""
 
+    dialect: Dialect = field(factory=Dialect)
+    """How the venue speaks, as far as it was found out; what is not settled is assumed."""
     queue: PacingQueue[T] = field(factory=PacingQueue)
     calls: Calls[Entry[T]] = field(factory=Calls)
     streams: Subscriptions = field(factory=Subscriptions)
@@ -101,11 +105,21 @@ class Caller(ABC, Generic[T]):
     """When something happens without a frame."""
     _names: dict[str, str | None] = field(factory=dict)
     _told: dict[str, int] = field(factory=dict)
+    _pnl_keys: PnlKeys | None = field(init=False, default=None)
     _last: Ns = 0
     """The newest moment that was dealt with."""
 
     def __attrs_post_init__(self) -> None:
         self.queue.hold(0)
+        # What was not found out must change nothing: an assumption is no fact.
+        dialect, settled = self.dialect, self.dialect.confirms
+        self._pnl_keys = dialect.pnl_keys if settled("pnl_keys") else None
+        if settled("rate_text"):
+            self.calls.rate_text = dialect.rate_text
+        if settled("events"):
+            self.streams.events = dialect.events
+        if settled("quote_repeats") and dialect.quote_repeats is Repeats.CHANGES:
+            self.silence.patience = QUIET
 
     # --- what those above add ------------------------------------------------------------------------------------
 
@@ -217,7 +231,7 @@ class Caller(ABC, Generic[T]):
         if now >= self.due:
             self._advance(now)
         self.health.frames += 1
-        message = parse_server(text)
+        message = parse_server(text, self._pnl_keys)
         if type(message) is MarketData:  # most frames by far, and mostly nothing follows from them
             if self._market(message, now):
                 self._done(now)
@@ -353,7 +367,7 @@ class Caller(ABC, Generic[T]):
         self.health.silences += 1
         since = self.silence.since or now
         text = f"no quote for {(now - since) // SECOND_NS} s"
-        if first or now - since <= 2 * SILENCE:
+        if first or now - since <= 2 * self.silence.patience:
             self._notice(now, "silent", f"{text}: quotes are stale; dialling again")
         self._silent(now, text)
         self.redial = text

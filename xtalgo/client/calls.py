@@ -70,6 +70,8 @@ class Calls(Generic[T]):
 
     time_limit: Ns = TIME_LIMIT
     prefix: str = "x"
+    rate_text: str | None = None
+    """How the venue refuses a call for the rate limit, where that was found out."""
     strays: int = 0
     """Replies to nothing: late, doubled, or with an id that was never ours."""
     slowest: Ns = 0
@@ -123,14 +125,14 @@ class Calls(Generic[T]):
             return self._refused(item, spec, took, answer)
         if isinstance(message, Unknown):
             return Settled(item, spec, _lost(spec), took, text=f"a reply of no use: {message.why}")
-        verdict = diagnose(spec, message.error, None, message.detail)
+        verdict = diagnose(spec, message.error, None, message.detail, rate_text=self.rate_text)
         text = message.error if message.detail is None else f"{message.error}: {message.detail}"
         return Settled(item, spec, _ENDS[verdict.outcome], took, None, text, verdict.cause)
 
     def _refused(self, item: T, spec: RpcSpec, took: Ns, answer: Unusable) -> Settled[T]:
         if answer.error is None:
             return Settled(item, spec, _lost(spec), took, text=f"a reply of no use: {answer.why}")
-        verdict = diagnose(spec, answer.error, None, answer.detail)
+        verdict = diagnose(spec, answer.error, None, answer.detail, rate_text=self.rate_text)
         return Settled(item, spec, _ENDS[verdict.outcome], took, None, answer.error, verdict.cause)
 
     def expired(self, now: Ns) -> Iterable[Settled[T]]:

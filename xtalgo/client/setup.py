@@ -60,11 +60,20 @@ class Setup:
     """The accounts in the venue's spelling."""
     pins: dict[str, Pin] = field(factory=dict)
     notices: list[str] = field(factory=list)
+    next: list[Call] = field(factory=list)
+    """Calls that an answer led to; whoever makes them takes them out."""
+    _rows: dict[str, Account] = field(factory=dict)
+    """The wanted accounts as they are listed, by their names."""
+    _alone: dict[str, Account] = field(factory=dict)
+    """Those of which the list tells no provider, so that each is asked about by itself."""
     _tries: dict[str, int] = field(factory=dict)
 
     def calls(self) -> Iterable[Call]:
         """Everything that is still to be asked."""
-        if not self.accounts:
+        if self._alone:
+            for name in self._alone:
+                yield Call("GetAccount", {"account": name})
+        elif not self.accounts:
             yield Call("ListAccounts", {})
         for name in self.wanted_names:
             if name not in self.pins:
@@ -82,12 +91,19 @@ class Setup:
         assert settled.answer is not None
         if call.api == "ListAccounts":
             self._accounts(settled.answer.value)
+        elif call.api == "GetAccount":
+            self._account(call.args["account"], settled.answer.value)
         else:
             self.quoted(call.args["instrument"], settled.answer.value)
         return False
 
     def _failed(self, call: Call, settled: Settled[Any]) -> bool:
         name = call.args.get("instrument")
+        if call.api == "GetAccount" and settled.end is End.REFUSED:
+            account = call.args["account"]
+            raise ConfigError(
+                f"account {account} is not known to be a simulator ({settled.text}); trading it needs --live"
+            )
         key = f"{call.api}/{name}"
         self._tries[key] = self._tries.get(key, 0) + 1
         if settled.end is not End.REFUSED and (name is None or self._tries[key] < ATTEMPTS):
@@ -110,7 +126,7 @@ class Setup:
 
     def _accounts(self, rows: tuple[Account, ...]) -> None:
         known = {row.name.casefold(): row for row in rows}
-        found = []
+        found: dict[str, Account] = {}
         for wanted in self.wanted_accounts:
             row = known.get(wanted.casefold())
             if row is None:
@@ -118,6 +134,26 @@ class Setup:
                 raise ConfigError(
                     f"there is no account {wanted!r}; the venue has: {listing}. Choose one with --account"
                 )
+            found[row.name] = row
+        self._rows = found
+        if not self.real_allowed:
+            self._alone = {name: row for name, row in found.items() if row.provider is None}
+        self.next += [Call("GetAccount", {"account": name}) for name in self._alone]
+        if not self._alone:
+            self._admit()
+
+    def _account(self, asked: str, row: Account) -> None:
+        if self._alone.pop(asked, None) is None:
+            return  # asked twice
+        if row.name.casefold() != asked.casefold():
+            raise ConfigError(f"GetAccount of {asked}: the venue answered with another account, {row.name}")
+        self._rows[asked] = row
+        if not self._alone:
+            self._admit()
+
+    def _admit(self) -> None:
+        """Take the accounts, if they may be traded. Raises ConfigError when one may not."""
+        for row in self._rows.values():
             if not self.real_allowed and not row.is_simulator:
                 what = "not told" if row.provider is None else repr(row.provider)
                 raise ConfigError(
@@ -126,8 +162,7 @@ class Setup:
                 )
             if row.is_connected is False:
                 self.notices.append(f"account {row.name} is not connected in NinjaTrader")
-            found.append(row.name)
-        self.accounts = tuple(found)
+        self.accounts = tuple(self._rows)
 
     def quoted(self, asked: str, rows: tuple[QuoteSnapshot, ...]) -> Pin:
         """GetQuote was answered. Raises ConfigError when it names no contract, or one whose facts are not ours."""

@@ -9,13 +9,20 @@ from attrs import define, field
 
 from xtalgo.engine.pacing import TokenBucket, subscription_bucket
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
+from xtalgo.protocol.choices import Events
 from xtalgo.protocol.frames import StreamPnl, Subscribe, Unsubscribe
 from xtalgo.protocol.wire import encode_client
 
-__all__ = ["PATIENCE", "SILENCE", "Silence", "Subscriptions"]
+__all__ = ["EVENTS", "PATIENCE", "QUIET", "SILENCE", "Silence", "Subscriptions"]
 
 SILENCE: Final[Ns] = 15 * SECOND_NS
 """Without a quote for this long, those at hand are stale: the venue sends about one frame a second (documented)."""
+
+QUIET: Final[Ns] = 2 * MINUTE_NS
+"""The same at a venue that doesn't repeat quotes that stay: a quiet market is silent, too."""
+
+EVENTS: Final = ("orders", "executions", "positions")
+"""The events that are subscribed to (observed, for another origin)."""
 
 PATIENCE: Final[Ns] = 10 * MINUTE_NS
 """The longest gap between two attempts to end a silence by dialling again."""
@@ -28,6 +35,8 @@ class Subscriptions:
     bucket: TokenBucket = field(factory=subscription_bucket)
     instruments: list[str] = field(factory=list)
     pnl: bool = True
+    events: Events = Events.NONE
+    """How events of accounts are subscribed to, where there are any."""
     interval: int | None = None
     """Milliseconds between P&L updates; None leaves it to the venue."""
     sent: int = 0
@@ -42,6 +51,8 @@ class Subscriptions:
         self._subscribe()
         if self.pnl:
             self._waiting.append(encode_client(StreamPnl(enabled=True, interval=self.interval)))
+        if self.events is not Events.NONE:
+            self._waiting.append(encode_client(Subscribe(events=EVENTS, origin=self.events.origin)))
 
     def link_down(self) -> None:
         """Nothing can be said."""
@@ -92,23 +103,25 @@ class Subscriptions:
 class Silence:
     """Watches for quotes that stop coming over a link that looks alive.
 
-    The first silence of ``SILENCE`` makes quotes stale and dials again once; then again at doubling gaps up to
+    The first silence of ``patience`` makes quotes stale and dials again once; then again at doubling gaps up to
     ``PATIENCE`` until data returns: the daily break and the weekend are silent too.
     """
 
+    patience: Ns = SILENCE
+    """How long a silence may be before it is one."""
     since: Ns | None = None
     """When data last came, or was asked for; None while nothing is expected."""
     is_stale: bool = False
     due: Ns = NEVER
     """When to dial again unless data comes."""
-    _gap: Ns = SILENCE
+    _gap: Ns = 0
 
     def expect(self, now: Ns) -> None:
         """Quotes were asked for on a new connection."""
         if self.since is None:
             self.since = now
         if not self.is_stale:
-            self.since, self.due = now, now + SILENCE
+            self.since, self.due = now, now + self.patience
         elif self.due == NEVER:
             self.due = now + self._gap
 
@@ -123,9 +136,9 @@ class Silence:
     def data(self, now: Ns) -> bool:
         """A quote came; whether it ended a silence."""
         ended = self.is_stale
-        self.since, self.due = now, now + SILENCE
+        self.since, self.due = now, now + self.patience
         if ended:
-            self.is_stale, self._gap = False, SILENCE
+            self.is_stale, self._gap = False, 0
         return ended
 
     def check(self, now: Ns) -> bool:
@@ -135,7 +148,7 @@ class Silence:
         if self.is_stale:
             self._gap = min(2 * self._gap, PATIENCE)
         else:
-            self._gap = SILENCE * 2
+            self._gap = self.patience * 2
         self.is_stale = True
         self.due = NEVER
         return True

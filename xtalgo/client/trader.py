@@ -131,6 +131,8 @@ class Trader(Traffic):
         """Something happened to an order somewhere: ask."""
         if self.engine is not None and self.engine.liaison is not None and self.engine.liaison.reachable:
             for account in self.setup.accounts:
+                if message.account is not None and message.account.casefold() != account.casefold():
+                    continue  # what others do costs no calls of ours
                 self.engine.liaison.planner.want(account, Ask.EXECUTIONS, now)
                 self.engine.liaison.planner.want(account, Ask.ORDERS, now)
             self.engine.replan()
@@ -161,7 +163,8 @@ class Trader(Traffic):
         self._release(now)
 
     def _push_call(self, call: Call, now: Ns) -> None:
-        self.queue.push(call, Lane.STATUS, now, key=f"?{call.api}/{call.args.get('instrument')}")
+        about = call.args.get("instrument", call.args.get("account"))
+        self.queue.push(call, Lane.STATUS, now, key=f"?{call.api}/{about}")
 
     def _setup_ended(self, call: Call, settled: Settled[Entry[Item]], now: Ns, *, asks_again: bool) -> None:
         if self.engine is not None or self.error is not None:
@@ -174,6 +177,9 @@ class Trader(Traffic):
         for text in self.setup.notices:
             self._notice(now, "setup", text)
         self.setup.notices.clear()
+        further, self.setup.next = self.setup.next, []
+        for one in further:
+            self._push_call(one, now)
         if again and self.is_up and settled.cause is not Cause.OFFLINE:
             self._push_call(call, now)
         if self.setup.is_done:

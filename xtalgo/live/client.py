@@ -26,6 +26,7 @@ from xtalgo.model.errors import ConfigError, NoConnection, RemoteProtocolError, 
 from xtalgo.model.events import AccountPnl, Quote
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import SECOND_NS, Ns
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.frames import EventFrame, Resync
 from xtalgo.protocol.replies import Answer
 
@@ -303,6 +304,7 @@ async def open_client(
     contracts: ContractBook | None = None,
     clock: WallClock | None = None,
     redial: Redial | None = None,
+    dialect: Dialect | None = None,
     within: float = WITHIN,
     tell: Callable[[Notice], None] = lambda notice: None,
     tape: Tape | None = None,
@@ -312,13 +314,15 @@ async def open_client(
 
     ``tell`` hears what people should see. ``tape`` gets every input as it comes (``link_up``, ``frame``, ``link_down``
     and so on, the time, and the text), in the form in which a run's journal keeps it; ``commit`` is called each second.
+    ``dialect`` is how the venue speaks, as far as it was found out.
 
     Raises AuthError when the token is refused, NoConnection when no connection stands ``within`` so many seconds. A
     connection that ends for good later (another client took over, say) is raised by whatever is awaited of it next.
     """
-    requester = Requester(book=contracts or ContractBook(), tape=tape)
+    spoken = dialect or Dialect()
+    requester = Requester(book=contracts or ContractBook(), tape=tape, dialect=spoken)
     requester.streams.pnl = False
-    driver = _ClientDriver(requester, dial, clock or WallClock(), redial or Redial())
+    driver = _ClientDriver(requester, dial, clock or WallClock(), redial or Redial(dialect=spoken))
     try:
         async with trio.open_nursery() as nursery:
             driver.client, driver.tell, driver.commit = Client(driver, nursery), tell, commit

@@ -272,6 +272,7 @@ class LockstepHost(Host):
                 outcome = carry_out_at_once(
                     self.server.venue, self._mishaps, call.api, call.args, call.origin, self.now
                 )
+                outcome = self.server.dressed(call.api, outcome)
             return Response(0, outcome.status, _JSON, _encode(outcome.rest_body()))
         return Response(0, BROKEN.status, _JSON, BROKEN.body)
 

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 
 from xtalgo.model.errors import AuthError, ConfigError, NoConnection, SessionTakenOver, XtalgoError
 from xtalgo.model.types import HOUR_NS, MINUTE_NS, SECOND_NS, Ns
+from xtalgo.protocol.dialect import Dialect
 
 __all__ = ["ABUSE_CODE", "FORGIVEN", "LONG_WAIT", "SHORT", "STEADY", "EndKind", "Ending", "Redial", "Wait"]
 
@@ -31,6 +32,8 @@ ABUSE_CODE: Final = 1008
 
 _FIRST, _CAP, _JITTER = 1.0, 30.0, 0.25
 _ROW = 3
+_PRIVATE: Final = range(4000, 5000)
+"""Close codes that mean what an application wants them to."""
 _TOO_LONG = 1009  # a frame over our limit: we closed, so it is no hint of another client
 _TAKEN = "session active elsewhere"  # documented close reason of the loser
 
@@ -85,6 +88,8 @@ class Redial:
     """Counts what happened to the connections of one link. ``rng`` draws the jitter, which only shortens a wait."""
 
     rng: random.Random = field(factory=random.Random)
+    dialect: Dialect = field(factory=Dialect)
+    """What was found out about the venue; what is not settled in it counts for nothing here."""
     failures: int = field(default=0, init=False)
     """Waits in a row since the last steady session."""
     _opened: Ns | None = field(default=None, init=False)
@@ -102,7 +107,7 @@ class Redial:
     def refused(self, now: Ns, status: int, text: str) -> Wait | Ending:
         """The server answered the handshake with another status. ``text`` is the start of its body."""
         said = f"status {status}" + (f": {text}" if text else "")
-        if status in (401, 403):
+        if status in (401, 403) or (status == self.dialect.bad_token and not self._ever and self._knows("bad_token")):
             return Ending(
                 EndKind.TOKEN_REFUSED,
                 f"the server refused the token ({said}): check XTRADE_TOKEN, and that the plan includes the API",
@@ -123,7 +128,7 @@ class Redial:
     def closed(self, now: Ns, code: int | None, reason: str) -> Wait | Ending:
         """The other side ended the session. ``code`` is None when no close frame came."""
         said = (reason or "no reason given") + ("" if code is None else f", code {code}")
-        if _TAKEN in reason.lower():
+        if _TAKEN in reason.lower() or self._is_takeover(code, reason):
             return Ending(EndKind.TAKEN_OVER, f"another client took over the session ({said}): {_ELSEWHERE}")
         lived = self._lived(now)
         short = lived <= SHORT
@@ -148,6 +153,22 @@ class Redial:
                     "this token"
                 )
         return self._back_off(f"the connection was closed ({said})")
+
+    def _knows(self, *names: str) -> bool:
+        return self.dialect.confirms(*names)
+
+    def _is_takeover(self, code: int | None, reason: str) -> bool:
+        """Whether a session ended as one was seen to end when a newer came.
+
+        By its words if it had any. A code alone says so only where it is one of the private ones: others close sockets
+        for other reasons, too.
+        """
+        if not self._knows("takeover_code", "takeover_reason"):
+            return False
+        words = self.dialect.takeover_reason.strip().casefold()
+        if words:
+            return words in reason.casefold()
+        return not reason and code == self.dialect.takeover_code and code in _PRIVATE
 
     def left(self, now: Ns, reason: str) -> Wait:
         """We ended the session to dial anew: at once, unless the last steady session was before another such end."""

@@ -82,7 +82,8 @@ class Subscribe(
     """Ask for quotes of ``instruments``, in addition to those asked for before (documented).
 
     The other form asks for account ``events`` of an ``origin`` (observed: ``tradovate`` with orders, executions and
-    positions). A message is one form or the other.
+    positions; whether accounts of NinjaTrader's have events, and under which origin or none, is unknown). A message is
+    one form or the other.
     """
 
     instruments: tuple[Name, ...] = ()
@@ -92,8 +93,6 @@ class Subscribe(
     def __post_init__(self) -> None:
         if bool(self.instruments) == bool(self.events):
             raise ValueError("subscribe needs either `instruments` or `events`, and not an empty list")
-        if self.events and self.origin is None:
-            raise ValueError("subscribe with `events` needs an `origin`")
         if self.instruments and self.origin is not None:
             raise ValueError("subscribe with `instruments` takes no `origin`")
 
@@ -122,13 +121,14 @@ ClientMessage: TypeAlias = Rpc | Subscribe | Unsubscribe | StreamPnl | Ping
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What a server's parser makes of a frame it can't take: what is wrong, and the frame's id if it had one.
+    """What a server's parser makes of a frame it can't take: what is wrong, its id if it had one, whether it is JSON.
 
     ``text`` starts with *Invalid request*, a text that the endpoint pages document, so that clients recognise it.
     """
 
     text: str
     id: str | None = None
+    is_json: bool = True
 
 
 # --- what a server sends ---------------------------------------------------------------------------------------------

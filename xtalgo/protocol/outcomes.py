@@ -141,17 +141,31 @@ _STATUS: Final = {
 """What an HTTP status settles by itself. 400 doesn't, although it is documented as a refusal: the text must say so."""
 
 
-def diagnose(spec: RpcSpec | str, error: str | None, status: int | None = None, detail: str | None = None) -> Verdict:
+def diagnose(
+    spec: RpcSpec | str,
+    error: str | None,
+    status: int | None = None,
+    detail: str | None = None,
+    *,
+    rate_text: str | None = None,
+) -> Verdict:
     """What became of a call that was sent and answered with ``error``, with an HTTP ``status``, or with neither.
 
-    Reads never end as unknown: they can always be asked again. A refused read is refused, asking again is pointless.
+    ``rate_text`` is how the venue was heard to refuse a call for the rate limit; figures in it may differ. Reads never
+    end as unknown: they can always be asked again. A refused read is refused, asking again is pointless.
     """
     if isinstance(spec, str):
         spec = TABLE[spec]
+    if rate_text is not None and error is not None and _bare(error) == _bare(rate_text):
+        return Verdict(Outcome.NOT_DONE, Cause.RATE_LIMIT)
     verdict = _judge(spec, error, status, detail)
     if not spec.mutates and verdict.outcome is Outcome.UNKNOWN:
         return Verdict(Outcome.NOT_DONE, verdict.cause, verdict.pattern)
     return verdict
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\d+([.,]\d+)*", "#", " ".join(text.split())).casefold()
 
 
 def outcome(spec: RpcSpec | str, error: str | None, status: int | None = None, detail: str | None = None) -> Outcome:

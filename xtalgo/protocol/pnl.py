@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from xtalgo.protocol.choices import PnlKeys, nested
 from xtalgo.protocol.fields import number_of, short, some
 from xtalgo.protocol.frames import WirePnl
 
@@ -22,11 +23,13 @@ The real keys are unknown. The first of each are those of GetAccount, the short 
 """
 
 
-def pnl_of(raw: dict[str, Any], faults: list[str] | None = None, where: str = "account") -> WirePnl:
-    """What an account's object in ``pnlUpdate`` tells, by ``PNL_NAMES``; a server builds its rows with it too.
+def pnl_of(
+    raw: dict[str, Any], faults: list[str] | None = None, where: str = "account", keys: PnlKeys | None = None
+) -> WirePnl:
+    """What an account's object in ``pnlUpdate`` tells: under ``keys`` where they are known, else by ``PNL_NAMES``.
 
-    Values are looked for at the top level, then in ``item``, ``account`` and ``stats``, where GetAccount, the snapshot
-    and the watermarks have them.
+    Where they are known nothing else is looked at: what is missing there is missing. Else values are looked for at the
+    top level, then in ``item``, ``account`` and ``stats``, where GetAccount, the snapshot and the watermarks have them.
     """
     told = [] if faults is None else faults
     places = [raw]
@@ -38,6 +41,9 @@ def pnl_of(raw: dict[str, Any], faults: list[str] | None = None, where: str = "a
     by_key = [{_fold(key): value for key, value in place.items()} for place in places]
 
     def look(what: str) -> Any:
+        if keys is not None:
+            path = getattr(keys, what)
+            return None if path is None else nested(path, raw)
         for names in by_key:
             for name in PNL_NAMES[what]:
                 value = names.get(name.lower())

@@ -13,8 +13,10 @@ import json
 from typing import Any, Final
 
 import msgspec
+from attrs import evolve
 from msgspec import UNSET, Raw, UnsetType
 
+from xtalgo.protocol.choices import PnlKeys
 from xtalgo.protocol.fields import Failure, article, failure_of, few, is_finite, is_whole, plain, short, some
 from xtalgo.protocol.frames import (
     EVENT_KINDS,
@@ -59,6 +61,8 @@ ACTIONS: Final = ("rpc", "subscribe", "unsubscribe", "streamPnl", "ping")
 """The values of ``action`` (documented)."""
 
 _SHOWN: Final = 4096
+_OWN: Final = "\0account"
+"""Key under which a row of a mapping gets the name that it stood under; no venue has it."""
 _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError)
 
 
@@ -89,14 +93,17 @@ _encode = msgspec.json.Encoder().encode
 # --- the client's parser ---------------------------------------------------------------------------------------------
 
 
-def parse_server(frame: str | bytes) -> ServerMessage:
-    """The message in a frame that a server sent. Never raises."""
+def parse_server(frame: str | bytes, pnl_keys: PnlKeys | None = None) -> ServerMessage:
+    """The message in a frame that a server sent. Never raises.
+
+    ``pnl_keys`` says where ``pnlUpdate`` has its values, where that is known; else they are looked for.
+    """
     try:
         text = frame if isinstance(frame, str) else frame.decode()
         if len(text) > MAX_FRAME:
             return _unknown(text, f"{len(text)} characters, more than {MAX_FRAME}")
         found = _quick(text)
-        return _slow(text) if found is None else found
+        return _slow(text, pnl_keys) if found is None else found
     except UnicodeError:
         return _unknown(frame, "not UTF-8")
     except _ERRORS as error:
@@ -126,7 +133,7 @@ def _quick(text: str) -> ServerMessage | None:
     return None
 
 
-def _slow(text: str) -> ServerMessage:
+def _slow(text: str, keys: PnlKeys | None = None) -> ServerMessage:
     """The message of any other frame."""
     try:
         found = msgspec.json.decode(text)
@@ -141,19 +148,19 @@ def _slow(text: str) -> ServerMessage:
             return _unknown(text, f"malformed JSON: {error}")
     if not isinstance(found, dict):
         return _unknown(text, f"a JSON {plain(found)}, not an object")
-    message = _typed(found) or _untyped(found)
+    message = _typed(found, keys) or _untyped(found)
     if isinstance(message, str):
         return _unknown(text, message, _id(found))
     return message
 
 
-def _typed(frame: dict[str, Any]) -> ServerMessage | str | None:
+def _typed(frame: dict[str, Any], keys: PnlKeys | None) -> ServerMessage | str | None:
     """A frame whose ``type`` we know; a str says why it is of no use."""
     kind = frame.get("type")
     if kind == "marketData":
         return _market(frame)
     if kind == "pnlUpdate":
-        return _pnl(frame)
+        return _pnl(frame, keys)
     if kind == "status" and isinstance(frame.get("state"), str):
         return StatusFrame(frame["state"], *_head(frame, "type", "state"))
     if kind == "resync":
@@ -223,9 +230,12 @@ def _quote(row: object) -> WireQuote:
     return msgspec.convert(row, WireQuote)
 
 
-def _pnl(frame: dict[str, Any]) -> PnlUpdate | str:
+def _pnl(frame: dict[str, Any], keys: PnlKeys | None) -> PnlUpdate | str:
     rows = frame.get("accounts")
     if isinstance(rows, dict):  # the form that one public client expects: a mapping by name
+        if keys is not None and keys.is_mapping:
+            keys = evolve(keys, account=_OWN)
+            rows = {name: {**row, _OWN: name} if isinstance(row, dict) else row for name, row in rows.items()}
         rows = [{"account": name, **row} if isinstance(row, dict) else row for name, row in rows.items()]
     if not isinstance(rows, list):
         return f"pnlUpdate whose accounts are {article(rows)}, not an array"
@@ -233,7 +243,7 @@ def _pnl(frame: dict[str, Any]) -> PnlUpdate | str:
     accounts: list[WirePnl] = []
     for number, row in enumerate(rows):
         if isinstance(row, dict):
-            accounts.append(pnl_of(row, faults, f"accounts[{number}]"))
+            accounts.append(pnl_of(row, faults, f"accounts[{number}]", keys))
         else:
             faults.append(f"accounts[{number}]: {article(row)}, not an object")
     epoch = frame.get("epoch")
@@ -278,13 +288,13 @@ def parse_client(frame: str | bytes) -> ClientMessage | Refusal:
     try:
         return _client.decode(frame)
     except RecursionError:
-        return Refusal("Invalid request: nested too deeply")
+        return Refusal("Invalid request: nested too deeply", is_json=False)
     except UnicodeError:
-        return Refusal("Invalid request: not UTF-8")
+        return Refusal("Invalid request: not UTF-8", is_json=False)
     except msgspec.ValidationError as error:
         return _refuse(frame, str(error))
     except msgspec.DecodeError as error:
-        return Refusal(f"Invalid request: {error}")
+        return Refusal(f"Invalid request: {error}", is_json=False)
 
 
 def _refuse(frame: str | bytes, error: str) -> Refusal:
@@ -292,7 +302,7 @@ def _refuse(frame: str | bytes, error: str) -> Refusal:
     try:
         found = msgspec.json.decode(frame)
     except _ERRORS:
-        return Refusal(f"Invalid request: {error}")
+        return Refusal(f"Invalid request: {error}", is_json=False)
     if not isinstance(found, dict):
         return Refusal(f"Invalid request: a JSON {plain(found)}, not an object")
     key = found.get("id")

@@ -16,14 +16,15 @@ from attrs import Attribute, define, field, frozen
 from xtalgo.model.errors import ConfigError
 from xtalgo.model.types import SECOND_NS, Ns
 from xtalgo.protocol.arguments import nearest
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.sim.paths import stream
 
 __all__ = ["TAKEOVER_CODE", "TAKEOVER_REASON", "Delay", "Faults", "Handshake", "Mishaps", "ScriptedClose", "Span"]
 
-TAKEOVER_CODE: Final = 4001
+TAKEOVER_CODE: Final = Dialect().takeover_code
 """Close code of the connection that loses against a newer one. Assumed: no page or client names the real one."""
 
-TAKEOVER_REASON: Final = "Session active elsewhere"
+TAKEOVER_REASON: Final = Dialect().takeover_reason
 """Its close reason (documented)."""
 
 _UNSENDABLE: Final = (1004, 1005, 1006, 1015)
@@ -168,8 +169,8 @@ _READ: Final[dict[str, Callable[[object], Any]]] = {
     "drop_at": _times,
     "close_at": _closes,
     "takeover_at": _times,
-    "takeover_code": _code,
-    "takeover_reason": _text,
+    "takeover_code": _optional(_code),
+    "takeover_reason": _optional(_text),
     "reject_handshake": _handshake,
     "lose_request": _chance,
     "lose_reply": _chance,
@@ -220,10 +221,10 @@ class Faults:
     """``[seconds, code, reason]`` of each."""
     takeover_at: tuple[float, ...] = ()
     """Seconds at which somebody else, whom nobody sees, connects with the same token."""
-    takeover_code: int = TAKEOVER_CODE
-    """Close code of a takeover."""
-    takeover_reason: str = TAKEOVER_REASON
-    """Close reason of a takeover; empty to lose it."""
+    takeover_code: int | None = None
+    """Close code of a takeover; that of the dialect when left out."""
+    takeover_reason: str | None = None
+    """Close reason of a takeover, empty to lose it; that of the dialect when left out."""
     reject_handshake: Handshake | None = None
     """``[status, attempts]``: the first handshakes are refused."""
     lose_request: float = 0.0

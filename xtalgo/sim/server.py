@@ -3,7 +3,7 @@
 Inputs come with the time (``connect``, ``receive``, ``disconnect``, ``request``), ``due`` says when something happens
 without one, and ``outputs`` says what to do on the sockets. Every input first lets happen what is due by its time.
 Within one instant, calls and reports come before a frame of quotes. The documented behaviour is that of the wire
-reference; what nobody outside knows was decided in one place, ``ASSUMED``.
+reference; what nobody outside knows is decided by a ``Dialect``, and the rest in one place, ``ASSUMED``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from xtalgo.engine.pacing import TokenBucket
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import MILLISECOND_NS, NEVER, SECOND_NS, Ns
+from xtalgo.protocol.choices import Answer, BarLabel, Events, GrowingBar, Repeats
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.frames import (
-    MarketData,
     Ping,
-    PnlUpdate,
-    Pong,
     Refusal,
     Rpc,
     RpcError,
@@ -31,18 +30,20 @@ from xtalgo.protocol.frames import (
     StreamPnl,
     Subscribe,
     Unsubscribe,
-    WirePnl,
     WireQuote,
 )
 from xtalgo.protocol.wire import encode_server, parse_client
 from xtalgo.sim.assumed import ASSUMED
-from xtalgo.sim.bodies import epoch_ms, pnl_row
 from xtalgo.sim.connection import Connection
+from xtalgo.sim.extras import Extras
 from xtalgo.sim.faults import TAKEOVER_CODE, TAKEOVER_REASON, Faults, Mishaps
 from xtalgo.sim.feeds import Feed
 from xtalgo.sim.fills import Fees, FillModel, Latency
-from xtalgo.sim.gateway import LOST, PREFIX, Outcome, RestCall, Underway, carry_out, read_request
+from xtalgo.sim.gateway import LOST, PREFIX, Outcome, RestCall, Underway, read_request
+from xtalgo.sim.history import BarRules
 from xtalgo.sim.outputs import Close, Drop, Output, Rejection, Response, Send
+from xtalgo.sim.pushed import Pushed
+from xtalgo.sim.speech import Speech
 from xtalgo.sim.templates import BUILT_IN, AtmTemplate
 from xtalgo.sim.venue import Venue
 
@@ -64,7 +65,10 @@ ABUSE_CODE: Final = 1008
 """Close code for rate-limit abuse (observed)."""
 ABUSE: Final = 10
 """Violations in a row that close the socket (documented)."""
-MIN_INTERVAL_MS: Final = 100
+NONSENSE_CODE: Final = 1003
+"""Close code for a frame that makes no sense, in a dialect that closes the connection for it (assumed)."""
+NO_CLOSE_FRAME: Final = 1006
+"""Close code that stands for none."""
 
 
 class SimServer:
@@ -72,7 +76,8 @@ class SimServer:
 
     ``latency.entry`` passes between a call's coming and its being carried out, which is when it is answered;
     ``latency.report`` is not used, since a server knows of its fills at once. ``cash`` is what each account starts
-    with; ``templates`` are the ATM templates that orders may name. Raises ConfigError for accounts that can't be.
+    with; ``templates`` are the ATM templates that orders may name. ``dialect`` is how it speaks where nobody outside
+    knows. Raises ConfigError for accounts that can't be.
     """
 
     def __init__(
@@ -88,14 +93,29 @@ class SimServer:
         faults: Faults | None = None,
         cash: float = 100_000.0,
         templates: Sequence[AtmTemplate] = BUILT_IN,
+        dialect: Dialect | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self._token = token
         self._feed = feed
         self._entry = latency.entry
         self._mishaps = Mishaps(self.faults, 0)
-        self.venue = Venue(feed, contracts, tuple(accounts), fills, fees, self._mishaps, cash, tuple(templates))
+        spoken = self.dialect = dialect or Dialect()
+        self.venue = Venue(
+            feed,
+            contracts,
+            tuple(accounts),
+            fills,
+            fees,
+            self._mishaps,
+            cash,
+            tuple(templates),
+            BarRules("end" if spoken.bar_label is BarLabel.END else "start", spoken.growing_bar is GrowingBar.INCLUDED),
+            spoken,
+        )
         """The venue behind it, for tests and displays."""
+        self._speech = Speech(self.dialect)
+        self._extras = Extras(self.venue, self._speech)
         self._now: Ns | None = None
         self._agenda: list[tuple[Ns, int, Callable[[Ns], None]]] = []
         self._count = 0
@@ -131,6 +151,7 @@ class SimServer:
                 break
             if venue == first:
                 self.venue.advance(first)
+                self._push(first)
             elif agenda == first:
                 heapq.heappop(self._agenda)[2](first)
             else:
@@ -155,7 +176,7 @@ class SimServer:
         for close in faults.close_at:
             self._at(at(close.at), partial(self._close, close.code, close.reason))
         for seconds in faults.takeover_at:
-            self._at(at(seconds), partial(self._close, faults.takeover_code, faults.takeover_reason))
+            self._at(at(seconds), self._take_over)
 
     def _hear(self, now: Ns) -> Ns:
         """Before an input: what is due by then happens; time doesn't go back."""
@@ -173,11 +194,11 @@ class SimServer:
         if handshake is not None and self._attempts <= handshake.attempts:
             return Rejection(handshake.status, _json({"error": "Handshake refused by a fault"}))
         if token != self._token:
-            return Rejection(401, _json(_UNAUTHORIZED.rest_body()))
-        self._close(self.faults.takeover_code, self.faults.takeover_reason)
+            return Rejection(self.dialect.bad_token, _json(_UNAUTHORIZED.rest_body()))
+        self._take_over(now)
         self._connections += 1
         self._violations = 0
-        connection = self._connection = Connection(self._connections)
+        connection = self._connection = Connection(self._connections, Pushed(self.venue))
         if self.faults.drop_every is not None:
             self._at(now + round(self.faults.drop_every * SECOND_NS), partial(self._drop, connection))
         return connection.number
@@ -187,6 +208,16 @@ class SimServer:
         self._hear(now)
         if self._connection is not None and self._connection.number == connection:
             self._connection = None
+
+    def _take_over(self, _now: Ns) -> None:
+        """A newer connection, seen or not, ends the one that there is."""
+        dialect, faults = self.dialect, self.faults
+        code = dialect.takeover_code if faults.takeover_code is None else faults.takeover_code
+        reason = dialect.takeover_reason if faults.takeover_reason is None else faults.takeover_reason
+        if code == NO_CLOSE_FRAME:
+            self._drop(None)
+        else:
+            self._close(code, reason)
 
     def _close(self, code: int, reason: str, _now: Ns = 0) -> None:
         if self._connection is not None:
@@ -198,9 +229,9 @@ class SimServer:
             self._out.append(Drop(self._connection.number))
             self._connection = None
 
-    def _send(self, connection: Connection, text: str) -> None:
-        """A frame to a connection that may be over by now."""
-        if connection is self._connection:
+    def _send(self, connection: Connection, text: str | None) -> None:
+        """A frame, unless it is one that isn't sent, to a connection that may be over by now."""
+        if text is not None and connection is self._connection:
             self._out.append(Send(connection.number, text))
 
     # --- frames of clients ---------------------------------------------------------------------------------------
@@ -216,9 +247,12 @@ class SimServer:
             case Rpc():
                 self._rpc(link, message, now)
             case Refusal():
-                self._send(link, encode_server(RpcError(message.id, message.text)))
+                form = self.dialect.unknown_action if message.is_json else self.dialect.malformed
+                self._send(link, self._speech.nonsense(form, message.id, message.text))
+                if form is Answer.CLOSE:
+                    self._close(NONSENSE_CODE, "Invalid request")
             case Ping():
-                self._send(link, encode_server(Pong()))
+                self._send(link, self._speech.pong())
             case _:
                 self._act(link, message, now)
 
@@ -232,31 +266,46 @@ class SimServer:
         match message:
             case Subscribe(events=()):
                 sorted_out = link.subscribe(message.instruments, self._feed)
-                self._acknowledge(link, "subscribed", "unknown instrument", sorted_out)
+                self._acknowledge(link, self.dialect.subscribe_word, "unknown instrument", sorted_out)
             case Subscribe():
-                why = "events are not served here: none are known for NinjaTrader"
-                self._refuse(link, why, events=message.events, origin=message.origin)
+                self._subscribe_events(link, message)
             case Unsubscribe():
                 sorted_out = link.unsubscribe(message.instruments)
-                self._acknowledge(link, "unsubscribed", "not subscribed by that name", sorted_out)
+                self._acknowledge(link, self.dialect.unsubscribe_word, "not subscribed by that name", sorted_out)
             case StreamPnl():
                 self._stream(link, message, now)
 
-    def _acknowledge(self, link: Connection, word: str, why: str, sorted_out: tuple[list[str], list[str]]) -> None:
+    def _acknowledge(self, link: Connection, word: str, why: str, sorted_out: tuple[dict[str, str], list[str]]) -> None:
         good, bad = sorted_out
         if good:
-            self._send(link, encode_server(Status(word, {"instruments": good})))
+            self._send(link, self._speech.acknowledged(word, good))
         if bad:
-            self._refuse(link, why, instruments=bad)
+            self._send(link, self._speech.unknown(word, why, bad))
 
-    def _refuse(self, link: Connection, why: str, **fields: Any) -> None:
-        self._send(link, encode_server(Status("error", {"error": f"Invalid request: {why}", **fields})))
+    def _subscribe_events(self, link: Connection, message: Subscribe) -> None:
+        told: dict[str, Any] = {"events": message.events}
+        if message.origin is not None:
+            told["origin"] = message.origin
+        if self.dialect.events is Events.NONE or message.origin != self.dialect.events.origin:
+            why = "events are not served here: none are known for NinjaTrader"
+            self._send(link, encode_server(Status("error", {"error": f"Invalid request: {why}", **told})))
+            return
+        link.pushed.want(message.events)
+        self._send(link, encode_server(Status("subscribed", told)))
+
+    def _push(self, now: Ns) -> None:
+        """Tell the connection of what happened at the venue, if it wants to know."""
+        link = self._connection
+        if link is not None and link.pushed.is_on and not self._mishaps.is_offline(now):
+            for what, row, seq in link.pushed.news():
+                self._send(link, self._speech.event(what, row, seq, now))
 
     # --- streams -------------------------------------------------------------------------------------------------
 
     def _quotes(self, stamp: Ns, frame: Sequence[Quote]) -> None:
         """A frame of the feed: to the venue, and to the client what it is subscribed to."""
         self.venue.quotes(frame)
+        self._push(stamp)
         link = self._connection
         if link is None or not link.wanted:
             return
@@ -267,9 +316,12 @@ class SimServer:
             for quote in frame
             if quote.instrument in link.wanted
         )
+        if self.dialect.quote_repeats is Repeats.CHANGES:
+            rows = tuple(row for row in rows if link.quotes.get(row.instrument) != row)
+            link.quotes.update((row.instrument, row) for row in rows)
         if not rows:
             return
-        text = encode_server(MarketData(rows))
+        text = self._speech.market(self.venue, rows)
         self._send(link, text)
         if self._mishaps.happens("garbage", self.faults.garbage):
             self._send(link, self._mishaps.garbage(text))
@@ -277,10 +329,10 @@ class SimServer:
     def _stream(self, link: Connection, message: StreamPnl, now: Ns) -> None:
         link.stream += 1
         if not message.enabled:
-            self._send(link, encode_server(Status("pnlStreaming", {"enabled": False})))
+            self._send(link, self._speech.streaming(False, None))
             return
-        interval = max(MIN_INTERVAL_MS, message.interval or 1_000)
-        self._send(link, encode_server(Status("pnlStreaming", {"enabled": True, "interval": interval})))
+        interval = max(self.dialect.pnl_floor, message.interval or 1_000)
+        self._send(link, self._speech.streaming(True, interval))
         span = interval * MILLISECOND_NS
         self._at(now + span, partial(self._pnl, link, link.stream, span))
 
@@ -288,8 +340,7 @@ class SimServer:
         if link is not self._connection or link.stream != stream:
             return
         if not self._mishaps.is_offline(now):
-            rows = tuple(WirePnl(raw=pnl_row(self.venue, name)) for name in self.venue.accounts)
-            self._send(link, encode_server(PnlUpdate(epoch_ms(now), rows)))
+            self._send(link, self._speech.pnl(self.venue, now))
         self._at(now + span, partial(self._pnl, link, stream, span))
 
     # --- budgets -------------------------------------------------------------------------------------------------
@@ -316,7 +367,7 @@ class SimServer:
             self._made_ids += 1
             key = f"srv-{self._made_ids}"
         if not self._afford(now):
-            self._send(link, encode_server(RpcError(key, RATE_LIMIT)))
+            self._send(link, self._speech.error(self.dialect.rate_error, key, self.dialect.rate_text))
             self._violate()
             return
         if self._mishaps.happens("lose_request", self.faults.lose_request):
@@ -324,20 +375,21 @@ class SimServer:
         self._at(now + self._entry, partial(self._carry_out, link, key, call))
 
     def _carry_out(self, link: Connection, key: str, call: Rpc, now: Ns) -> None:
-        outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
-        self._follow(outcome, partial(self._reply, link, key), now)
+        outcome = self._extras.carry_out(call.api, call.args, call.origin, now)
+        self._follow(call.api, outcome, partial(self._reply, link, key), now)
 
-    def _follow(self, outcome: Outcome | Underway, tell: Callable[[Outcome, Ns], None], now: Ns) -> None:
+    def _follow(self, api: str, outcome: Outcome | Underway, tell: Callable[[Outcome, Ns], None], now: Ns) -> None:
         """Tell how a call ended: now, or when the steps that it waits between are through."""
+        self._push(now)
         if isinstance(outcome, Underway):
-            self._at(outcome.due, lambda now: self._follow(outcome.go_on(now), tell, now))
+            self._at(outcome.due, lambda now: self._follow(api, outcome.go_on(now), tell, now))
         else:
-            tell(outcome, now)
+            tell(self.dressed(api, outcome), now)
 
     def _reply(self, link: Connection, key: str, outcome: Outcome, now: Ns) -> None:
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):
             return
-        text = encode_server(outcome.frame(key))
+        text = self._frame(key, outcome)
         times = 2 if self._mishaps.happens("double_reply", self.faults.double_reply) else 1
         delay = self.faults.delay_reply
         late = round(delay.seconds * SECOND_NS) if self._mishaps.happens("delay_reply", delay.probability) else 0
@@ -346,6 +398,16 @@ class SimServer:
                 self._at(now + late, lambda _now: self._send(link, text))
             else:
                 self._send(link, text)
+
+    def _frame(self, key: str, outcome: Outcome) -> str | None:
+        """The answer on the socket."""
+        if outcome.error is None:
+            return encode_server(outcome.frame(key))
+        dialect = self.dialect
+        place = dialect.gateway_error if outcome.gateway else dialect.refusal_error
+        if outcome.gateway and outcome.status == 404:
+            place = dialect.unknown_api
+        return self._speech.error(place, key, outcome.error, outcome.detail)
 
     # --- calls over REST -----------------------------------------------------------------------------------------
 
@@ -372,9 +434,13 @@ class SimServer:
                 self._at(now + self._entry, lambda now: self._serve(number, call, now))
         return number
 
+    def dressed(self, api: str, outcome: Outcome) -> Outcome:
+        """An outcome in the form that its body has in this server's dialect."""
+        return self._extras.dressed(api, outcome)
+
     def _serve(self, number: int, call: RestCall, now: Ns) -> None:
-        outcome = carry_out(self.venue, self._mishaps, call.api, call.args, call.origin, now)
-        self._follow(outcome, partial(self._answer_rest, number), now)
+        outcome = self._extras.carry_out(call.api, call.args, call.origin, now)
+        self._follow(call.api, outcome, partial(self._answer_rest, number), now)
 
     def _answer_rest(self, number: int, outcome: Outcome, now: Ns) -> None:
         if self._mishaps.happens("lose_reply", self.faults.lose_reply):

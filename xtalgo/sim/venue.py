@@ -20,6 +20,8 @@ from xtalgo.model.events import Changed, ChangeRefused, Fill, OrderUpdate, Quote
 from xtalgo.model.instruments import Contract, ContractBook
 from xtalgo.model.sessions import Session, session_at
 from xtalgo.model.types import SECOND_NS, Ns, OrderType, Side, TimeInForce, Trigger
+from xtalgo.protocol.choices import CallerId, ChangeId, DuplicateId
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.words import OrderState
 from xtalgo.sim.atm import AtmDesk
 from xtalgo.sim.exchange import SimExchange
@@ -35,6 +37,7 @@ from xtalgo.sim.watermarks import Watermarks
 
 __all__ = ["Figures", "Refused", "Venue", "VenueExecution", "VenueOrder"]
 
+_DIALECT = Dialect()
 _LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 _STOPS = (OrderType.STOP_MARKET, OrderType.STOP_LIMIT)
 
@@ -70,6 +73,7 @@ class Venue:
     """What ``strategy`` may name."""
     bar_rules: BarRules = field(factory=BarRules)
     """What GetBars calls its bars, and whether it shows the one under way."""
+    dialect: Dialect = _DIALECT
     exchange: SimExchange = field(init=False)
     tape: Tape = field(init=False, factory=Tape)
     ledger: Ledger = field(init=False, factory=Ledger)
@@ -83,6 +87,7 @@ class Venue:
     _listed: list[VenueOrder] = field(init=False, factory=list)
     _session: Session = field(init=False, factory=lambda: session_at(0))
     _refusal: str | None = field(init=False, default=None)
+    _changes: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         folded = {name.casefold() for name in self.accounts}
@@ -238,15 +243,23 @@ class Venue:
     ) -> VenueOrder:
         """Take an order whose account and instrument are canonical; ``chosen``: its id is the caller's choice.
 
-        Raises Refused when the id is in use. What the exchange rejects comes back as an order in state Rejected.
-        Prices are rounded to the tick; those that the order's type doesn't have are ignored, as NinjaTrader does.
+        What becomes of that id is the dialect's; raises Refused when it is in use. What the exchange rejects comes
+        back as an order in state Rejected. Prices are rounded to the tick; those that the order's type doesn't have
+        are ignored, as NinjaTrader does.
         """
-        if command.order_id in self._ids:
-            raise Refused("Invalid request", f"order id {command.order_id!r} is in use")
+        ids, duplicates = self.dialect.caller_id, self.dialect.duplicate_id
+        if chosen and ids is CallerId.IGNORED:
+            command = msgspec.structs.replace(command, order_id=self.new_id())
+        elif (known := self._ids.get(command.order_id)) is not None:
+            if duplicates is DuplicateId.ACKED:
+                return known
+            if duplicates is DuplicateId.REFUSED:
+                raise Refused("Invalid request", f"order id {command.order_id!r} is in use")
+            command = msgspec.structs.replace(command, order_id=self.new_id())
         contract = self.contracts.contract(command.instrument)
         faults = self.mishaps.faults
         order = VenueOrder(
-            id=self.new_id() if chosen and faults.reassign_ids else command.order_id,
+            id=self.new_id() if chosen and (faults.reassign_ids or ids is CallerId.ALIAS) else command.order_id,
             key=command.order_id,
             account=command.account,
             contract=contract,
@@ -295,6 +308,10 @@ class Venue:
         self.advance(now)
         if self._refusal is not None:
             raise Refused("Invalid request", self._refusal)
+        if self.dialect.change_id is ChangeId.NEW:
+            self._changes += 1
+            order.id = self.guid("change", self._changes)
+            self._ids[order.id] = order
 
     def cancel(self, order: VenueOrder, now: Ns, *, at_once: bool = False) -> None:
         """Cancel a working order, with its OCO partners; one that is done or being cancelled stays as it is."""

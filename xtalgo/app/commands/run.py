@@ -176,6 +176,14 @@ def run(
         bool,
         switch(_LIVE, "With --resume: go on although source, parameters, settings or versions are not what they were."),
     ] = False,
+    dialect: Annotated[
+        str | None,
+        option(
+            _LIVE,
+            "FILE",
+            "What xtalgo probe found out about the venue (default: its file in your data folder, if it is there).",
+        ),
+    ] = None,
     seed: Annotated[str | None, option(_LIVE, "N", "Seed of the demo's market (default: 7).")] = None,
     entry_latency: Annotated[
         str | None,

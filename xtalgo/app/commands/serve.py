@@ -50,6 +50,10 @@ def serve(
     faults: Annotated[
         str | None, option(_SERVER, "FILE", "TOML file of what shall go wrong (default: nothing).")
     ] = None,
+    dialect: Annotated[
+        str | None,
+        option(_SERVER, "FILE", "TOML file of how it speaks where nobody outside knows (default: as assumed)."),
+    ] = None,
     json: Annotated[
         bool, switch(_SERVER, "Print one JSON object with the addresses on standard output, and no more.")
     ] = False,
@@ -105,6 +109,7 @@ def serve(
             speed=speed,
             accounts=accounts,
             faults=faults,
+            dialect=dialect,
             lockstep=lockstep,
             seed=seed,
             flags={name: arguments[name] for name in flags},
