@@ -352,7 +352,7 @@ def test_a_token_file(folder: Path) -> None:
         (["--live", "--max-contracts", "1"], "needs --account-daily-loss set"),
         (
             ["--live", "--max-contracts", "1", "--account-daily-loss", "500"],
-            "--live with --account-daily-loss: where wss://app.crosstrade.io/ws/stream tells an account's Ptells an account's P&L was never",L was",
+            "--live with --account-daily-loss: where wss://app.crosstrade.io/ws/stream tells an account's",
         ),
         (["--dialect", "nowhere.toml"], "dialect file nowhere.toml: cannot be read"),
         (["--demo", "--paper"], "--demo and --paper don't go together"),

@@ -17,7 +17,6 @@ from xtalgo.protocol.choices import CallerId, DuplicateId, Echo, Events, PnlEcho
 from xtalgo.protocol.dialect import FIELDS, Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import TableFeed
-from xtalgo.sim.functions import FUNCTIONS
 from xtalgo.sim.server import SimServer
 
 START = 1_778_680_800_000_000_000
@@ -25,10 +24,10 @@ START = 1_778_680_800_000_000_000
 
 
 def calm(seconds: int) -> QuoteTable:
-    """ES, a quote a second, of which every third says something new."""
+    """ES from three minutes before START on, a quote a second, of which every third says something new."""
     rows = range(seconds)
     bids = [4800.0 + (row // 3 % 7) * 0.25 for row in rows]
-    stamps = [START + row * SECOND for row in rows]
+    stamps = [START + (row - 180) * SECOND for row in rows]
     asks, volumes = [bid + 0.25 for bid in bids], [10 * (row // 3) for row in rows]
     return QuoteTable.from_rows((ES,), [0] * seconds, stamps, bids, asks, bids, volumes)
 
@@ -77,8 +76,6 @@ def is_flat(world: World) -> bool:
 def visible(dialect: Dialect) -> dict[str, Any]:
     """What a probe can find out of a dialect: where one thing hides another, that other is not seen."""
     told = {name: getattr(dialect, name) for name in FIELDS}
-    if "GetBars" not in FUNCTIONS:
-        del told["bar_label"], told["growing_bar"]
     if dialect.instrument_echo is Echo.NO_ACK:
         del told["subscribe_word"], told["unsubscribe_word"]
         if dialect.unknown_instrument is UnknownInstrument.ACKED:

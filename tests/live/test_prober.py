@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 from live.probing import is_flat, probed, prober_on, visible, world_for
 
 from xtalgo.client.probing.dealing import Untidy
+from xtalgo.client.probing.plan import STEPS
 from xtalgo.live.prober import Prober
 from xtalgo.model.errors import AuthError, ConfigError, NoConnection
 from xtalgo.protocol.choices import CallerId, Echo, Events, PnlEcho
 from xtalgo.protocol.dialect import FIELDS, Dialect, values_of
-from xtalgo.sim.functions import FUNCTIONS
-
-BARS = ("bar_label", "growing_bar")
 
 
 def run(dialect: Dialect, faults: dict[str, Any] | None = None) -> tuple[Prober, bool, Any]:
@@ -60,8 +58,6 @@ def alone(name: str, number: int) -> tuple[Prober, bool, Any]:
 
 @pytest.mark.parametrize(("name", "number"), [(name, k) for name in FIELDS for k in range(len(values_of(name)))])
 def test_every_value_of_every_field_is_found_out(name: str, number: int) -> None:
-    if name in BARS and "GetBars" not in FUNCTIONS:
-        pytest.skip("the server has no bars")
     value = values_of(name)[number]
     prober, flat, server = alone(name, number) if name in _SHOWS else covering(number)
     assert getattr(server.dialect, name) == value
@@ -76,6 +72,24 @@ def test_everything_that_can_be_seen_is_settled(number: int) -> None:
     assert {name: fact.value for name, fact in found.facts.items()} == visible(server.dialect)
     assert set(found.facts) | set(found.unsettled) == set(FIELDS)
     assert all(found.unsettled.values())
+
+
+@pytest.mark.parametrize("label", values_of("bar_label"))
+@pytest.mark.parametrize("growing", values_of("growing_bar"))
+@pytest.mark.parametrize("seconds", [0, 21, 33, 50])
+def test_bars_are_told_apart_at_any_moment_of_a_minute(label: str, growing: str, seconds: int) -> None:
+    """Two of the four have the same newest label: what tells them apart is whether that bar moves."""
+    world = world_for(Dialect(bar_label=label, growing_bar=growing))
+
+    async def wait_and_probe() -> Prober:
+        prober = prober_on(world, steps=[step for step in STEPS if step.name == "bars"])
+        await trio.sleep(seconds)
+        return await probed(world, prober)
+
+    prober = trio.run(wait_and_probe, clock=trio.testing.MockClock(autojump_threshold=0))
+    found = prober.probe.findings.dialect()
+    assert (found.bar_label, found.growing_bar) == (label, growing)
+    assert found.confirms("bar_label", "growing_bar")
 
 
 @settings(max_examples=8, deadline=None)
@@ -270,10 +284,10 @@ async def test_no_account_of_somebody_is_shown(autojump_clock: trio.testing.Mock
 
 
 async def test_a_closed_market_leaves_some_for_later(autojump_clock: trio.testing.MockClock, monkeypatch) -> None:
-    from xtalgo.sim import functions
+    from xtalgo.sim import bodies
 
-    market = functions.bodies.quote_body
-    monkeypatch.setattr(functions.bodies, "quote_body", lambda contract, seen, is_open: market(contract, seen, False))
+    whole = bodies.quote_body
+    monkeypatch.setattr(bodies, "quote_body", lambda *args: {**whole(*args), "isMarketOpen": False})
     world = world_for(Dialect())
     prober = await probed(world)
     found = prober.probe.findings
