@@ -23,6 +23,8 @@ from xtalgo.model.events import BarsSeen, ItemsSeen, Unread, WatermarksSeen
 from xtalgo.model.sessions import NEW_YORK, from_datetime, session_at
 from xtalgo.model.types import MINUTE_NS, SECOND_NS
 from xtalgo.protocol.checks import check_args
+from xtalgo.protocol.choices import BarLabel
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.market import BarRow
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.rpc import TABLE
@@ -94,7 +96,7 @@ def rows(*labels: int, **more: Any) -> dict[str, Any]:
 def heard(query: Any, body: Any, label: Any = "end", api: str = "GetBars") -> Any:
     answer = TABLE[api].read(body)
     assert isinstance(answer, Answer), answer
-    return read(query, answer, START, name_of, label)
+    return read(query, answer, START, name_of, BarLabel(label))
 
 
 BARS = BarsQuery(ES, "5m", 10, 1)
@@ -379,7 +381,7 @@ def test_after_a_drop_what_was_missed_is_fetched_at_once() -> None:
 
 def test_bars_under_another_label_are_read_by_it() -> None:
     talk = begun(Reader())
-    talk.trader.bar_label = "start"
+    talk.trader.dialect = Dialect(bar_label=BarLabel.START)
     after(talk, E1 + GRACE)
     talk.reply(talk.take("GetBars"), **rows(START, E1))
     assert [end for _, end in talk.strategy.told] == [E1]  # the one labelled E1 still grows

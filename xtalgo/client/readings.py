@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from xtalgo.engine.periods import span_at, spans_back, venue_span
 from xtalgo.model.commands import BarsQuery, Figures, FiguresQuery, Read
@@ -12,14 +12,13 @@ from xtalgo.model.events import AccountItems, Bar, BarsSeen, ItemsSeen, Unread, 
 from xtalgo.model.sessions import session_at
 from xtalgo.model.types import HOUR_NS, MINUTE_NS, Ns
 from xtalgo.protocol import market, replies, rows
+from xtalgo.protocol.choices import BarLabel
 from xtalgo.protocol.orders import Call
 from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.times import utc_text
 
-__all__ = ["BarLabel", "call_for_read", "read"]
+__all__ = ["call_for_read", "read"]
 
-BarLabel: TypeAlias = Literal["end", "start"]
-"""Which moment of a bar the venue names it by: NinjaTrader names its own by their end; of CrossTrade it is assumed."""
 
 MOST: Final = 5_000
 """Bars in one answer (the default, documented)."""
@@ -56,7 +55,7 @@ def _kind(span: Ns | None) -> dict[str, Any]:
 
 
 def read(
-    query: Read, answer: Answer[Any], now: Ns, name_of: Callable[[str], str | None], label: BarLabel = "end"
+    query: Read, answer: Answer[Any], now: Ns, name_of: Callable[[str], str | None], label: BarLabel = BarLabel.END
 ) -> BarsSeen | ItemsSeen | WatermarksSeen | Unread:
     """What an answer says; ``Unread`` where it is about something else than what was asked."""
     if isinstance(query, BarsQuery):
@@ -90,9 +89,9 @@ def _bar(query: BarsQuery, row: market.BarRow, span: Ns | None, label: BarLabel)
         return None
     if span is None:
         # Some daily bars are named by a date alone: its midnight lies in the session of that name nearly everywhere.
-        session = session_at(at - 1 if label == "end" else at)
+        session = session_at(at - 1 if label is BarLabel.END else at)
         start, end = session.open, session.close
-    elif label == "end":
+    elif label is BarLabel.END:
         start, end = span_at(at - 1, span)
         if end != at:  # other trading hours than ours: its own word counts
             start, end = at - span, at

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from xtalgo.client.caller import Caller
 from xtalgo.client.calls import End, Settled
-from xtalgo.client.readings import BarLabel, call_for_read, read
+from xtalgo.client.readings import call_for_read, read
 from xtalgo.client.setup import Setup
 from xtalgo.client.translate import call_for, is_told_apart, seen
 from xtalgo.engine.engine import Engine
@@ -61,8 +61,6 @@ class Traffic(Caller[Item]):
     engine: Engine | None = None
     error: Exception | None = None
     """What ended the run: the venue's names don't fit (ConfigError), or a strategy raised (StrategyError)."""
-    bar_label: BarLabel = "end"
-    """Which moment of a bar the venue names it by."""
     pnl: dict[str, AccountPnl] = field(factory=dict)
     """The newest P&L of each account, as the venue told it."""
     is_offline: bool = False
@@ -257,7 +255,7 @@ class Traffic(Caller[Item]):
             event: BarsSeen | ItemsSeen | WatermarksSeen | Unread = Unread(now, query, settled.text)
         else:
             self._tell_faults(settled.answer, name, now)
-            event = read(query, settled.answer, now, self.name_of, self.bar_label)
+            event = read(query, settled.answer, now, self.name_of, self.dialect.bar_label)
         if isinstance(event, Unread):
             self._notice(now, name, f"{name} came to nothing: {event.reason}")
         elif isinstance(event, BarsSeen):
