@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watermarks"]
 
+
 @define(eq=False)
 class _Account:
     """Highs since the session's open, minus infinity before its first P&L; P&L counts from ``base``.

@@ -18,8 +18,8 @@ _VENUE = Group.create_ordered("Assumptions (explained by xtalgo run --help)")
 EPILOGUE = f"""
 **What it is.** CrossTrade's WebSocket and REST API with simulated accounts, to build and test clients against. Quotes
 are those of a recording, or of an endless synthetic market that has no closing hours. Every client with the token is
-the same user, so the newer connection ends the older one. `docs/server.md` tells the keys of the fault file, lockstep
-and what had to be assumed.
+the same user, so the newer connection ends the older one. `docs/server.md` tells the keys of the fault file and of the
+file of ATM templates, lockstep and what had to be assumed.
 
 Ctrl-C and SIGTERM end it with exit code 0.
 
@@ -49,6 +49,9 @@ def serve(
     ] = (),
     faults: Annotated[
         str | None, option(_SERVER, "FILE", "TOML file of what shall go wrong (default: nothing).")
+    ] = None,
+    atm: Annotated[
+        str | None, option(_SERVER, "FILE", "TOML file of ATM templates (default: Scalp, TwoTargets and StopOnly).")
     ] = None,
     json: Annotated[
         bool, switch(_SERVER, "Print one JSON object with the addresses on standard output, and no more.")
@@ -105,6 +108,7 @@ def serve(
             speed=speed,
             accounts=accounts,
             faults=faults,
+            atm=atm,
             lockstep=lockstep,
             seed=seed,
             flags={name: arguments[name] for name in flags},
