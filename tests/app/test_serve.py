@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 if __name__ == "__main__":
@@ -30,7 +31,9 @@ from xtalgo import ContractBook
 from xtalgo.app.serve import CueFeed
 from xtalgo.model.types import NEVER, SECOND_NS
 from xtalgo.sim.faults import Faults
+from xtalgo.sim.feeds import PLAYBACK, SIMULATED
 from xtalgo.sim.server import ASSUMED
+from xtalgo.sim.templates import templates_from_table
 
 ARTICLE = Path(__file__).with_name("article_client.py")
 DOCS = ROOT / "docs" / "server.md"
@@ -78,6 +81,10 @@ def renew(text: str) -> str:
         (("--faults", "bad.toml"), "--faults bad.toml: not valid TOML"),
         (("--faults", "unknown.toml"), "did you mean drop_at?"),
         (("--faults", "wrong.toml"), "--faults wrong.toml: faults: lose_reply must be a number from 0 to 1"),
+        (("--atm", "nowhere.toml"), "--atm nowhere.toml: cannot be read"),
+        (("--atm", "bad.toml"), "--atm bad.toml: not valid TOML"),
+        (("--atm", "unknown.toml"), "--atm unknown.toml: the file: no key 'drop_att'"),
+        (("--atm", "atm.toml"), "--atm atm.toml: template 'A': no key 'stopp'; did you mean stop?"),
         (("nowhere.csv",), "nowhere.csv"),
         (("--slippage", "-1"), "--slippage"),
         (("--host", "no such name"), "'no such name' is no address to listen at"),
@@ -87,6 +94,7 @@ def test_wrong_use(folder: Path, es: Path, xtalgo: Xtalgo, arguments: tuple[str,
     write(folder, "bad.toml", "drop_at = [")
     write(folder, "unknown.toml", "drop_att = [1]")
     write(folder, "wrong.toml", "lose_reply = 2")
+    write(folder, "atm.toml", '[[template]]\nname = "A"\nstopp = 4')
     outcome = xtalgo("serve", *(arguments if "--port" in arguments else ("--port", "0", *arguments)))
     assert outcome.code == 2
     assert said in outcome.err
@@ -125,6 +133,21 @@ def test_a_recording_begins_with_the_first_subscription() -> None:
     while feed.due != NEVER:
         stamps.append((feed.next()[0] - now) / SECOND_NS)
     assert stamps == [0, 0.5, 1]
+
+
+def test_a_recording_that_has_not_begun_has_no_bars_and_says_what_it_is() -> None:
+    now = START + 100 * SECOND_NS
+    feed = CueFeed(table([100.0] * 90), ContractBook(), lambda: now, 1.0, synthetic=False)
+    assert (len(feed.minutes("ES 06-26", 0)), feed.source) == (0, PLAYBACK)
+    feed.want("ES 06-26")
+    while feed.due != NEVER:
+        feed.next()
+    assert feed.minutes("ES 06-26", 0).start.tolist() == [
+        START + 60 * SECOND_NS,
+        START + 120 * SECOND_NS,
+        START + 180 * SECOND_NS,
+    ]
+    assert CueFeed(table([100.0]), ContractBook(), lambda: now, 1.0).source == SIMULATED
 
 
 # --- as a process --------------------------------------------------------------------------------------------------
@@ -188,7 +211,11 @@ def test_the_article_s_client_works() -> None:
 def test_it_ends_with_0_and_says_what_it_is(folder: Path) -> None:
     write(folder, "es.csv", quotes_text(5))
     write(folder, "faults.toml", "takeover_at = [1000]")
-    with process("es.csv", "--lockstep", "--faults", "faults.toml", "--seed", "3") as (running, facts):
+    write(folder, "atm.toml", '[[template]]\nname = "Mine"\nstop = 4')
+    with process("es.csv", "--lockstep", "--faults", "faults.toml", "--atm", "atm.toml", "--seed", "3") as (
+        running,
+        facts,
+    ):
         assert facts == {
             "ws": facts["ws"],
             "rest": facts["ws"].replace("ws://", "http://").replace("/ws/stream", "/v1/api"),
@@ -201,6 +228,24 @@ def test_it_ends_with_0_and_says_what_it_is(folder: Path) -> None:
             "lockstep": True,
             "seed": 3,
         }
+        refused = httpx.post(
+            f"{facts['rest']}/accounts/Sim101/orders/place",
+            headers={"Authorization": "Bearer demo"},
+            json={
+                "instrument": "ES",
+                "action": "BUY",
+                "orderType": "MARKET",
+                "quantity": 1,
+                "timeInForce": "DAY",
+                "strategy": "Scalp",
+            },
+            trust_env=False,
+        )
+        assert refused.json()["detail"] == "strategy: no ATM template 'Scalp'; there are Mine"
+        quote = httpx.get(
+            f"{facts['rest']}/market/quote?instrument=ES", headers={"Authorization": "Bearer demo"}, trust_env=False
+        )
+        assert quote.json()["dataSource"]["connectedFeeds"] == [PLAYBACK]
         ends_well(running)
 
 
@@ -221,6 +266,7 @@ def test_for_people(folder: Path, es: Path, xtalgo: Xtalgo) -> None:
     assert re.search(r"socket +ws://0\.0\.0\.0:\d+/ws/stream", outcome.out)
     assert "240 recorded quotes of ES 06-26" in outcome.out
     assert "4 times as fast as real" in outcome.out
+    assert re.search(r"ATM templates +Scalp, TwoTargets, StopOnly", outcome.out)
     assert outcome.err.strip() == (
         "xtalgo: warning: 0.0.0.0 may be reached from other machines, and the token travels in clear"
     )
@@ -243,11 +289,12 @@ def test_every_fault_is_told() -> None:
     assert told == [attribute.name for attribute in attrs.fields(Faults)]
 
 
-def test_the_fault_file_in_the_docs_is_one() -> None:
+def test_the_files_in_the_docs_are_such() -> None:
     import tomllib
 
-    (example,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert Faults.from_table(tomllib.loads(example)) != Faults()
+    templates, faults = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert Faults.from_table(tomllib.loads(faults)) != Faults()
+    assert [template.name for template in templates_from_table(tomllib.loads(templates))] == ["Scalp", "TwoTargets"]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from xtalgo.protocol.replies import Answer
 from xtalgo.protocol.routes import request_of
 from xtalgo.protocol.rpc import TABLE
 from xtalgo.sim.functions import FUNCTIONS
+from xtalgo.sim.gateway import carry_out_at_once
 
 
 def busy() -> Client:
@@ -148,6 +149,60 @@ def test_executions_reach_back_so_far_and_no_farther():
     assert len(client.call(320.75, "ListExecutions", account="Sim101")["executions"]) == 2  # to the very moment
     assert client.call(321.1, "ListExecutions", account="Sim101")["executions"][0]["name"] == "Exit"
     assert len(client.call(590, "ListExecutions", account="Sim101", lookbackTime=900)["executions"]) == 2
+
+
+def test_executions_of_an_order_are_told_at_any_age_and_one_by_its_id():
+    client = Client(accounts=("Sim101", "Sim102"))
+    client.place(0.1, quantity=2, orderId="old")
+    (row,) = client.call(2_000, "GetExecutionsByOrderId", orderId="old")["executions"]
+    assert (row["quantity"], row["orderId"]) == (2, "old")
+    assert client.call(2_001, "ListExecutions", account="Sim101", lookbackTime=900)["executions"] == []
+    assert client.call(2_002, "GetExecution", account="sim101", executionId=row["id"]) == {**row, "success": True}
+    for number, (api, args) in enumerate(
+        [
+            ("GetExecutionsByOrderId", {"orderId": "old", "account": "Sim102"}),
+            ("GetExecutionsByOrderId", {"orderId": "nobody's"}),
+        ]
+    ):
+        assert client.call(2_003 + number, api, **args) == {"executions": [], "success": True}
+    no = client.call(2_006, "GetExecution", account="Sim102", executionId=row["id"])
+    assert no == {"success": False, "error": f"Execution '{row['id']}' not found"}
+
+
+def test_where_time_stands_still_a_call_of_several_steps_does_not_wait():
+    client = Client()
+    client.place(0.1, quantity=2)
+    client.run(1.5)
+    venue = client.server.venue
+    order = {**ORDER, "action": "SELL", "quantity": 3}
+    outcome = carry_out_at_once(venue, venue.mishaps, "ReversePosition", order, None, at(1.5))
+    assert (outcome.error, set(outcome.body)) == (None, {"orderId", "success"})  # type: ignore[call-overload]
+    assert [(each.name, each.quantity, each.placed) for each in venue.orders[1:]] == [
+        ("Close", 2, at(1.5)), ("", 3, at(1.5))
+    ]  # fmt: skip
+    client.run(3)
+    assert client.call(3.1, "GetPosition", account="Sim101", instrument="ES")["quantity"] == 3
+    bracket = {
+        "account": "Sim101",
+        "instrument": "ES",
+        "action": "SELL",
+        "quantity": 1,
+        "stopLoss": 110.0,
+        "delay": 10**6,
+    }
+    assert carry_out_at_once(venue, venue.mishaps, "CancelAndBracket", bracket, None, at(4)).error is None
+
+
+def test_the_snapshot_tells_every_account_with_its_positions():
+    client = Client(accounts=("Sim101", "Sim102"))
+    client.place(0.1, "SELL")
+    body = client.call(2.1, "GetAccountSummary")
+    assert (body["type"], body["epoch"]) == ("snapshot", at(2.35) // 1_000_000)
+    assert body["timestamp"] == "2026-05-13T09:00:02.3500000-05:00"  # Chicago, in summer
+    (one, other) = body["accounts"]
+    assert (one["account"]["name"], one["account"]["isAccountFlat"]) == ("Sim101", False)
+    assert [row["marketPosition"] for row in one["positions"]] == ["Short"]
+    assert (other["account"]["name"], other["account"]["isAccountFlat"], other["positions"]) == ("Sim102", True, [])
 
 
 def test_quotes_of_several_instruments_are_a_bare_array_and_one_is_an_object_without_success():

@@ -34,7 +34,9 @@ from xtalgo.protocol.dialect import Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import Feed, SyntheticFeed, TableFeed
 from xtalgo.sim.fills import Latency
+from xtalgo.sim.history import NONE, Minutes
 from xtalgo.sim.server import SimServer
+from xtalgo.sim.templates import BUILT_IN, AtmTemplate, templates_from_table
 
 __all__ = ["CueFeed", "ServeRequest", "run_server"]
 
@@ -53,6 +55,7 @@ class ServeRequest:
     accounts: Sequence[str]
     faults: str | None
     dialect: str | None
+    atm: str | None = None
     lockstep: bool
     seed: int
     flags: Mapping[str, str | bool | None]
@@ -65,15 +68,20 @@ class ServeRequest:
 class CueFeed:
     """A recording that begins when the first instrument is wanted, so that no client misses its start."""
 
-    def __init__(self, table: QuoteTable, contracts: ContractBook, now: Callable[[], Ns], speed: float) -> None:
+    def __init__(
+        self, table: QuoteTable, contracts: ContractBook, now: Callable[[], Ns], speed: float, *, synthetic: bool = True
+    ) -> None:
         self._table, self._contracts, self._now, self._speed = table, contracts, now, speed
+        self._synthetic = synthetic
         self._feed = self._begin(0)
+        self.source = self._feed.source
+        """What GetQuote says of where the quotes come from."""
         self.due: Ns = NEVER
         """Stamp of the next frame; NEVER before it began, and when it is over."""
         self._began = False
 
     def _begin(self, start: Ns) -> TableFeed:
-        return TableFeed(self._table, self._contracts, start=start, speed=self._speed)
+        return TableFeed(self._table, self._contracts, start=start, speed=self._speed, synthetic=self._synthetic)
 
     def next(self) -> tuple[Ns, tuple[Quote, ...]]:
         """The next frame."""
@@ -84,6 +92,10 @@ class CueFeed:
     def knows(self, text: str) -> str | None:
         """The recording's instrument that ``text`` means."""
         return self._feed.knows(text)
+
+    def minutes(self, name: str, since: Ns) -> Minutes:
+        """The minutes from ``since`` on of what was shown so far."""
+        return self._feed.minutes(name, since) if self._began else NONE
 
     def want(self, name: str) -> None:
         """Begin, if it has not begun."""
@@ -101,6 +113,7 @@ class _Plan:
     accounts: tuple[str, ...]
     faults: Faults
     dialect: Dialect
+    templates: tuple[AtmTemplate, ...]
     table: QuoteTable | None
     synthetic: bool
     source: str
@@ -119,6 +132,7 @@ class _Plan:
             fees=replay.fees,
             faults=self.faults,
             dialect=self.dialect,
+            templates=self.templates,
         )
 
     def host(self, clock: WallClock) -> Host:
@@ -128,9 +142,11 @@ class _Plan:
             market = SyntheticFeed(request.seed, contracts, clock.now(), speed=request.speed, always_open=True)
             return ServerHost(self.server(market), clock)
         if request.lockstep:
+            feed = TableFeed(table, contracts, synthetic=self.synthetic)
             first, last = int(table.ts[table.order[0]]), int(table.ts[table.order[-1]])
-            return LockstepHost(self.server(TableFeed(table, contracts)), first - LEAD, last + TAIL)
-        return ServerHost(self.server(CueFeed(table, contracts, clock.now, request.speed)), clock)
+            return LockstepHost(self.server(feed), first - LEAD, last + TAIL)
+        cue = CueFeed(table, contracts, clock.now, request.speed, synthetic=self.synthetic)
+        return ServerHost(self.server(cue), clock)
 
 
 def run_server(request: ServeRequest) -> None:
@@ -168,6 +184,7 @@ def _plan(request: ServeRequest) -> _Plan:
         accounts or settings.replay.accounts,
         _faults(request),
         Dialect() if request.dialect is None else read_findings(Path(request.dialect)).dialect(),
+        _templates(request),
         None,
         True,
         f"an endless SYNTHETIC market, seed {request.seed}",
@@ -211,18 +228,35 @@ def _faults(request: ServeRequest) -> Faults:
     if request.faults is None:
         return Faults()
     path = Path(request.faults)
-    try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"--faults {path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"--faults {path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--faults {path}: not valid TOML: {error}") from None
+    table = _toml("--faults", path)
     try:
         return Faults.from_table({"seed": request.seed, **table})
     except ConfigError as error:
         raise ConfigError(f"--faults {path}: {error}") from None
+
+
+def _templates(request: ServeRequest) -> tuple[AtmTemplate, ...]:
+    """The ATM templates of the file, or the built-in ones."""
+    if request.atm is None:
+        return BUILT_IN
+    path = Path(request.atm)
+    table = _toml("--atm", path)
+    try:
+        return templates_from_table(table)
+    except ConfigError as error:
+        raise ConfigError(f"--atm {path}: {error}") from None
+
+
+def _toml(flag: str, path: Path) -> dict[str, Any]:
+    """The table of a file that a flag names."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{flag} {path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{flag} {path}: not valid TOML: {error}") from None
 
 
 # --- the run -------------------------------------------------------------------------------------------------------
@@ -262,6 +296,7 @@ def _tell(plan: _Plan, address: Address) -> None:
         ("quotes", plan.source),
         ("time", _pace(plan)),
     ]
+    rows.append(("ATM templates", ", ".join(template.name for template in plan.templates)))
     if plan.request.faults is not None:
         rows.append(("faults", plan.request.faults))
     if plan.request.dialect is not None:

@@ -49,5 +49,40 @@ ASSUMED: Final[tuple[str, ...]] = (
     "GetOrder of an unknown id is refused as \"Order '...' not found\".",
     "GetQuote before an instrument's first quote has the contract's facts, and null for prices and times.",
     "A REST call whose answer a fault lost ends as 504.",
+    "GetAccountSummary: its time is that of US Central, positions are the open ones, and no further keys are told.",
+    "GetWatermarks: `pnl` and `total` are both realized and unrealized P&L since 18:00 New York, net of fees; "
+    "`pnlhigh` is the highest `pnl`. Highs begin with the session's first fill, or its first quote of an open "
+    "position.",
+    "FlattenEverything: `orderIds` are the orders that close, not those that are cancelled.",
+    "Reverse cancels the instrument's orders, ends its ATM strategies, and sends one market order of twice the "
+    "position.",
+    "ReversePosition looks ten times a second whether position and orders are clear, and answers once it has placed. "
+    "FlatPlace places at once, without waiting for its close.",
+    "CancelReplace waits up to 5 s for its cancel: what fills meanwhile is refused as gone, what is still being "
+    "cancelled then is refused too, and neither is replaced.",
+    "CancelAndBracket: `takeProfit` and `stopLoss` are prices, `delay` is in milliseconds, and it waits up to 5 s for "
+    "its cancels. The wrong side is refused before anything is cancelled; an abort is an error.",
+    "CancelAndBracket without a position: both orders are of the side opposite to `action`.",
+    "A call that waits when the add-on goes away is carried on, and answered as if it were offline.",
+    "GetOrderStatus has four keys: orderId, orderState, filled, quantity.",
+    "GetExecutionsByOrderId: an order that nobody knows has none; its route and that of ListAllStrategies are guesses.",
+    "ATM: names of templates are taken in any case; an unknown one is refused with its name before anything is done.",
+    "ATM: a strategy runs from the placing of its entry until that is done and what it opened is closed; lists show "
+    "those that run. `fromEntrySignal` of its orders is its id; their names are Entry, Stop1, Target1, Stop2.",
+    "ATM: exits are GTC, priced from the entry's average when they are made, and grow with further fills of it; "
+    "contracts go to the brackets in their order, the last takes the rest.",
+    "ATM: a target that fills in part shrinks its stop, and the other way round, whatever the fill model says of OCO.",
+    "ATM: exits cancelled by hand are not put back; a rejected stop closes the strategy at market; "
+    "closing a part of the position leaves exits as they are.",
+    "CloseStrategy cancels the strategy's orders and closes what it opened, at most what the account holds that way.",
+    "GetBars: a bar's time is its end, and the one under way is left out; minutes are counted from the session's open, "
+    "days are sessions from 18:00 to 17:00 New York, weeks, months and years hold whole sessions.",
+    "GetBars: `from` and `to` bound the bars' times, both included; without `from` they reach back `daysBack` times 24 "
+    "hours from `to`; a time without a zone is UTC.",
+    "GetBars: prices are the `last` of quotes, or the mid where there is none; volume is what the quotes' grew by.",
+    "GetBars knows of a recording what it has shown; of a synthetic market also the session before the server's start "
+    "and two years before that, which nobody saw.",
+    "GetQuote: `connectedFeeds` is Simulated Data Feed for synthetic quotes, Playback Connection for recorded ones.",
+    "Tv_ lists: one login, whose account, contract and order numbers are made up; without the origin they are refused.",
 )
 """What this server does where neither a page nor a public client tells what CrossTrade does; one sentence a line."""

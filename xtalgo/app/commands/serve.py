@@ -18,8 +18,8 @@ _VENUE = Group.create_ordered("Assumptions (explained by xtalgo run --help)")
 EPILOGUE = f"""
 **What it is.** CrossTrade's WebSocket and REST API with simulated accounts, to build and test clients against. Quotes
 are those of a recording, or of an endless synthetic market that has no closing hours. Every client with the token is
-the same user, so the newer connection ends the older one. `docs/server.md` tells the keys of the fault file, lockstep
-and what had to be assumed.
+the same user, so the newer connection ends the older one. `docs/server.md` tells the keys of the fault file and of the
+file of ATM templates, lockstep and what had to be assumed.
 
 Ctrl-C and SIGTERM end it with exit code 0.
 
@@ -53,6 +53,9 @@ def serve(
     dialect: Annotated[
         str | None,
         option(_SERVER, "FILE", "TOML file of how it speaks where nobody outside knows (default: as assumed)."),
+    ] = None,
+    atm: Annotated[
+        str | None, option(_SERVER, "FILE", "TOML file of ATM templates (default: Scalp, TwoTargets and StopOnly).")
     ] = None,
     json: Annotated[
         bool, switch(_SERVER, "Print one JSON object with the addresses on standard output, and no more.")
@@ -110,6 +113,7 @@ def serve(
             accounts=accounts,
             faults=faults,
             dialect=dialect,
+            atm=atm,
             lockstep=lockstep,
             seed=seed,
             flags={name: arguments[name] for name in flags},
