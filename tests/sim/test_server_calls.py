@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from documented import CALLS, EXAMPLES, NOW, full, misfits
+from documented import CALLS, EXAMPLES, NOW, ORDER, full, misfits
 from serving import Client, at
 from tables import ES, MNQ, SECOND, START, table
 
