@@ -30,6 +30,7 @@ from tables import START, table
 from xtalgo import ContractBook
 from xtalgo.app.serve import CueFeed
 from xtalgo.model.types import NEVER, SECOND_NS
+from xtalgo.protocol.findings import Findings
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import PLAYBACK, SIMULATED
 from xtalgo.sim.server import ASSUMED
@@ -79,6 +80,8 @@ def renew(text: str) -> str:
         (("--accounts", "Sim101,sim101"), "sim101"),
         (("--faults", "nowhere.toml"), "--faults nowhere.toml: cannot be read"),
         (("--faults", "bad.toml"), "--faults bad.toml: not valid TOML"),
+        (("--dialect", "nowhere.toml"), "dialect file nowhere.toml: cannot be read"),
+        (("--dialect", "spoken.toml"), "dialect file spoken.toml: there is no facts.caler_id; did you mean caller_id?"),
         (("--faults", "unknown.toml"), "did you mean drop_at?"),
         (("--faults", "wrong.toml"), "--faults wrong.toml: faults: lose_reply must be a number from 0 to 1"),
         (("--atm", "nowhere.toml"), "--atm nowhere.toml: cannot be read"),
@@ -95,6 +98,7 @@ def test_wrong_use(folder: Path, es: Path, xtalgo: Xtalgo, arguments: tuple[str,
     write(folder, "unknown.toml", "drop_att = [1]")
     write(folder, "wrong.toml", "lose_reply = 2")
     write(folder, "atm.toml", '[[template]]\nname = "A"\nstopp = 4')
+    write(folder, "spoken.toml", "[facts]\ncaler_id = 'id'")
     outcome = xtalgo("serve", *(arguments if "--port" in arguments else ("--port", "0", *arguments)))
     assert outcome.code == 2
     assert said in outcome.err
@@ -208,6 +212,16 @@ def test_the_article_s_client_works() -> None:
     assert "❌" not in text
 
 
+def test_it_speaks_the_dialect_of_a_file(folder: Path) -> None:
+    write(folder, "d.toml", "[facts]\naccounts_form = 'bare names'\n")
+    with process("--dialect", "d.toml") as (running, facts):
+        answer = httpx.get(
+            f"{facts['rest']}/accounts", headers={"Authorization": f"Bearer {facts['token']}"}, trust_env=False
+        )
+        ends_well(running)
+    assert answer.json() == ["Sim101"]
+
+
 def test_it_ends_with_0_and_says_what_it_is(folder: Path) -> None:
     write(folder, "es.csv", quotes_text(5))
     write(folder, "faults.toml", "takeover_at = [1000]")
@@ -292,9 +306,10 @@ def test_every_fault_is_told() -> None:
 def test_the_files_in_the_docs_are_such() -> None:
     import tomllib
 
-    templates, faults = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    templates, faults, facts = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert Faults.from_table(tomllib.loads(faults)) != Faults()
     assert [template.name for template in templates_from_table(tomllib.loads(templates))] == ["Scalp", "TwoTargets"]
+    assert len(Findings.from_table(tomllib.loads(facts)).facts) == 4
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import ES, START, table
 
-from xtalgo import ContractBook, Instrument, OrderStatus, Quote, Strategy
+from xtalgo import Bar, ContractBook, Instrument, OrderStatus, Quote, Strategy
 from xtalgo.client.aslive import LEAD, Rehearsal, make_trader
 from xtalgo.engine.risk import RiskLimits
 from xtalgo.model.errors import ConfigError
@@ -251,3 +251,48 @@ def quiet(known: bool) -> Any:
 def test_a_quiet_market_is_no_dead_stream_where_quotes_are_not_repeated() -> None:
     assert quiet(known=True).health.drops == 0
     assert quiet(known=False).health.drops >= 1
+
+
+# --- bars ------------------------------------------------------------------------------------------------------------
+
+
+class Reader(Strategy):
+    """Writes down the minutes that the venue tells."""
+
+    instrument: Instrument = ES
+
+    def on_start(self) -> None:
+        self.made = self.bars(self.instrument, "1m", source="venue")
+        self.told: list[tuple[int, int, float, float, float, float]] = []
+
+    def on_bar(self, bar: Bar) -> None:
+        self.told.append((bar.start, bar.end, bar.open, bar.high, bar.low, bar.close))
+
+
+def minutes(dialect: Dialect, told: Dialect | None) -> list[Any]:
+    bids = [4800.0 + 0.25 * (row * 7 % 31) for row in range(400)]
+    contracts, strategy = ContractBook(), Reader()
+    trader = make_trader(
+        [strategy], contracts=contracts, accounts=("Sim101",), limits=RiskLimits(), run="r", dialect=told
+    )
+    server = SimServer(
+        TableFeed(table(bids), contracts),
+        contracts=contracts,
+        fills=FillModel(),
+        latency=Latency(entry=250_000_000, report=0),
+        fees=Fees(),
+        dialect=dialect,
+    )
+    rehearsal = Rehearsal(trader, server, START - LEAD)
+    rehearsal.connect()
+    rehearsal.run(START + 390 * SECOND)
+    return strategy.told
+
+
+@pytest.mark.parametrize("label", values_of("bar_label"))
+@pytest.mark.parametrize("growing", values_of("growing_bar"))
+def test_bars_are_the_same_whichever_end_they_are_named_by(label: str, growing: str) -> None:
+    facts = {"bar_label": label, "growing_bar": growing}
+    told = minutes(Dialect(**facts), Dialect.from_table(facts))
+    assert len(told) >= 5
+    assert told == minutes(Dialect(), None)

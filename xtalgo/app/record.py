@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Row, Screen, complain
 from xtalgo.app.demo import demo_venue
+from xtalgo.app.dialects import spoken
 from xtalgo.app.journaling import begin
 from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
 from xtalgo.app.recording import Recording, Wanted
@@ -67,11 +68,12 @@ def record(request: RecordRequest) -> None:
         if target.token is not None:
             stack.enter_context(SessionLock(target.token))
         known = evolve(target, accounts=tuple(request.accounts))
-        keeping = stack.enter_context(begin(time.time_ns(), known, settings, (), request.journal))
+        dialect = spoken(settings, target.url).dialect
+        keeping = stack.enter_context(begin(time.time_ns(), known, settings, (), request.journal, dialect=dialect))
         assert keeping.journal is not None
         screen = Screen(sys.stderr if request.json else out)
         display = JsonDisplay(out) if request.json else PlainDisplay(out)
-        run = Recording(request.wanted, settings.contracts, keeping.journal, keeping.birth, display)
+        run = Recording(request.wanted, settings.contracts, keeping.journal, keeping.birth, display, dialect=dialect)
         _show_before(screen, request, target, run)
         display.tell(News(run.clock.wall(), "start", "", _start_facts(request, target, run)))
         try:

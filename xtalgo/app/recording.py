@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from xtalgo.app.monitor import pin_news
 from xtalgo.app.news import Display, News
@@ -33,6 +33,7 @@ from xtalgo.model.errors import ConfigError, NoConnection, RemoteProtocolError, 
 from xtalgo.model.events import Quote
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.protocol.outcomes import Cause as Why
 from xtalgo.protocol.outcomes import diagnose
 
@@ -112,7 +113,9 @@ class Recording:
     birth: Birth
     display: Display
     clock: WallClock = field(factory=WallClock)
-    redial: Redial = field(factory=Redial)
+    dialect: Dialect = field(factory=Dialect)
+    """How the venue speaks, as far as it was found out."""
+    redial: Redial = field(default=Factory(lambda self: Redial(dialect=self.dialect), takes_self=True))
     tally: Tally = field(factory=Tally)
     pins: dict[str, Pin] = field(init=False, factory=dict)
     started: Ns | None = field(init=False, default=None)
@@ -241,6 +244,7 @@ class Recording:
             contracts=self.contracts,
             clock=self.clock,
             redial=self.redial,
+            dialect=self.dialect,
             within=math.inf if duration is None else duration,
             tell=self._notice,
             tape=self._tape,
