@@ -36,7 +36,6 @@ from xtalgo.model.events import (
 )
 from xtalgo.model.instruments import ContractBook
 from xtalgo.model.types import MINUTE_NS, NEVER, SECOND_NS, Ns
-from xtalgo.protocol import choices
 from xtalgo.protocol.orders import Call
 from xtalgo.protocol.outcomes import Cause
 from xtalgo.protocol.replies import Answer
@@ -78,11 +77,6 @@ class Traffic(Caller[Item]):
     _executions_at: dict[str, Ns] = field(factory=dict)
     _faults: int = 0
     _breaches: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        super().__attrs_post_init__()
-        if self.dialect.confirms("bar_label"):
-            self.bar_label = "end" if self.dialect.bar_label is choices.BarLabel.END else "start"
 
     @property
     def contracts(self) -> ContractBook:
