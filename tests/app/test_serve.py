@@ -151,6 +151,7 @@ def test_a_recording_that_has_not_begun_has_no_bars_and_says_what_it_is() -> Non
         START + 120 * SECOND_NS,
         START + 180 * SECOND_NS,
     ]
+    assert feed.began("ES 06-26") == now  # so that the bar of minute 1, which began before, is none
     assert CueFeed(table([100.0]), ContractBook(), lambda: now, 1.0).source == SIMULATED
 
 

@@ -93,6 +93,10 @@ class CueFeed:
         """The recording's instrument that ``text`` means."""
         return self._feed.knows(text)
 
+    def began(self, name: str) -> Ns:
+        """When the recording of an instrument begins, on the clock on which it is shown."""
+        return self._feed.began(name)
+
     def minutes(self, name: str, since: Ns) -> Minutes:
         """The minutes from ``since`` on of what was shown so far."""
         return self._feed.minutes(name, since) if self._began else NONE
