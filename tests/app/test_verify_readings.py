@@ -16,8 +16,6 @@ from xtalgo.app.loader import load_strategies
 from xtalgo.app.verify import verify
 from xtalgo.data.journal import read
 
-pytest.importorskip("xtalgo.sim.watermarks", reason="the server has to answer GetBars and GetWatermarks")
-
 READER = """\
 from xtalgo import AccountItems, Bar, History, Instrument, Strategy, Watermarks
 

@@ -28,12 +28,12 @@ from xtalgo import (
 from xtalgo.client.aslive import Rehearsal, make_trader, replay_as_live
 from xtalgo.engine.history import GRACE
 from xtalgo.model.types import MINUTE_NS
+from xtalgo.protocol.choices import BarLabel, GrowingBar
+from xtalgo.protocol.dialect import Dialect
 from xtalgo.sim.faults import Faults
 from xtalgo.sim.feeds import TableFeed
 from xtalgo.sim.fills import Fees, Latency
 from xtalgo.sim.server import SimServer
-
-pytest.importorskip("xtalgo.sim.watermarks", reason="the server has to answer GetBars and GetWatermarks")
 
 BEGIN = START + 20 * SECOND
 """Not at the beginning of a minute: the first bar is not whole."""
@@ -84,13 +84,8 @@ def facts(bar: Bar) -> tuple[Any, ...]:
     return bar.start, bar.end, bar.open, bar.high, bar.low, bar.close, bar.volume
 
 
-def whole(strategy: Reader) -> list[tuple[int, Bar]]:
-    """What it was told but the piece of a minute with which the recording begins: a server shows it, a replay not."""
-    return [(now, bar) for now, bar in strategy.told if bar.start >= BEGIN]
-
-
 def ends(strategy: Reader) -> list[int]:
-    return [(bar.end - START) // MINUTE_NS for _, bar in whole(strategy)]
+    return [(bar.end - START) // MINUTE_NS for _, bar in strategy.told]
 
 
 def test_as_live_bars_are_those_of_a_replay_at_the_same_moments() -> None:
@@ -98,7 +93,7 @@ def test_as_live_bars_are_those_of_a_replay_at_the_same_moments() -> None:
     replay(plain, recording())
     result = replay_as_live(live, recording())
     assert ends(plain) == list(range(2, 12))
-    assert [(now, facts(bar)) for now, bar in whole(live)][:10] == [(now, facts(bar)) for now, bar in plain.told]
+    assert [(now, facts(bar)) for now, bar in live.told][:10] == [(now, facts(bar)) for now, bar in plain.told]
     assert {bar.source for _, bar in live.told} == {"venue"}
     assert len(result.fills) > 3
 
@@ -117,6 +112,36 @@ def test_as_live_figures_come_and_are_those_of_the_account() -> None:
     assert told
     assert all(marks.pnl is not None and marks.pnl_high >= marks.pnl for marks in told)
     assert live.marks[0].pnl_high is None  # before the day's first P&L
+
+
+@pytest.mark.parametrize("growing", GrowingBar)
+@pytest.mark.parametrize("label", BarLabel)
+def test_however_the_venue_names_its_bars_and_whether_it_shows_the_growing_one(
+    label: BarLabel, growing: GrowingBar
+) -> None:
+    dialect = Dialect(bar_label=label, growing_bar=growing, settled=frozenset({"bar_label", "growing_bar"}))
+    strategy, contracts, quotes = Reader(wanted=2), ContractBook(), recording(400)
+    trader = make_trader(
+        [strategy], contracts=contracts, accounts=("Sim101",), limits=RiskLimits(), run="r", dialect=dialect
+    )
+    server = SimServer(
+        TableFeed(quotes, contracts),
+        contracts=contracts,
+        fills=FillModel(),
+        latency=Latency(entry=250_000_000, report=0),
+        fees=Fees(),
+        dialect=dialect,
+    )
+    server.advance(BEGIN + 170 * SECOND)
+    rehearsal = Rehearsal(trader, server, BEGIN + 170 * SECOND)
+    rehearsal.connect()
+    rehearsal.run(BEGIN + 390 * SECOND)
+    plain = Reader()
+    replay(plain, quotes)
+    known = [facts(bar) for _, bar in plain.told]
+    assert [facts(bar) for bar in strategy.made] == known[: len(strategy.made)]
+    assert (len(strategy.made), strategy.made.complete, ends(strategy)) == (5, True, [4, 5, 6])
+    assert not any("changed after" in notice.text for notice in trader.notices)
 
 
 STORMS: dict[str, dict[str, Any]] = {

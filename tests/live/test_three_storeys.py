@@ -62,6 +62,7 @@ async def test_session_in_virtual_time_is_the_replay(autojump_clock: trio.testin
         (o.id, o.status, o.filled) for o in trader.engine.blotter.orders.values()
     ]
     assert len(expected.fills) > 20
+    assert {order.owner for order in expected.order_book} == {"Momo", "Fade", "Breakout"}
 
 
 async def test_lockstep_on_loopback_is_the_replay(tmp_path: Path) -> None:

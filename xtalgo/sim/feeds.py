@@ -2,8 +2,8 @@
 
 A feed is a plain object on the server's clock: ``due`` says when its next frame is, ``next`` gives it. It decides
 which instruments there are at all, and so which dated name stands behind a root. One that knows the past has
-``minutes`` for GetBars, and one may have a ``source``, the name by which GetQuote tells where its quotes come from;
-without them there are no bars, and the quotes are called simulated.
+``minutes`` for GetBars, and ``began`` if its past has a beginning, and one may have a ``source``, the name by which
+GetQuote tells where its quotes come from; without them there are no bars, and the quotes are called simulated.
 """
 
 from __future__ import annotations
@@ -114,9 +114,12 @@ class TableFeed:
     def _stamp(self, quote: Quote | None) -> Ns:
         if quote is None:
             return NEVER
+        return self._stamped(quote.ts)
+
+    def _stamped(self, ts: Ns) -> Ns:
         if self._start is None:
-            return quote.ts
-        span = quote.ts - self._first
+            return ts
+        span = ts - self._first
         return self._start + span * self._speed.denominator // self._speed.numerator
 
     def next(self) -> tuple[Ns, tuple[Quote, ...]]:
@@ -146,6 +149,11 @@ class TableFeed:
 
     def want(self, name: str) -> None:
         """Nothing: a recording has what it has."""
+
+    def began(self, name: str) -> Ns:
+        """When the recording of an instrument begins: bars that began before are not known whole."""
+        rows = self._table.rows(name)
+        return self._stamped(int(self._table.ts[rows.start])) if rows.stop > rows.start else 0
 
     def minutes(self, name: str, since: Ns) -> Minutes:
         """The minutes from ``since`` on of what the recording has shown so far; nothing before it."""

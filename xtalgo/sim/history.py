@@ -159,9 +159,10 @@ class MinuteLog:
 
 @frozen(eq=False)
 class Bars:
-    """Bars in order of time, by the label that the rules give them; ``end`` is where their span ends."""
+    """Bars in order of time, by the label that the rules give them; ``start`` and ``end`` are those of their span."""
 
     label: Ints
+    start: Ints
     end: Ints
     open: Floats
     high: Floats
@@ -174,7 +175,7 @@ class Bars:
 
     def only(self, rows: Any) -> Bars:
         """Some of them."""
-        columns = (self.label, self.end, self.open, self.high, self.low, self.close, self.volume)
+        columns = (self.label, self.start, self.end, self.open, self.high, self.low, self.close, self.volume)
         return Bars(*(column[rows] for column in columns))
 
 
@@ -191,7 +192,7 @@ def bars_of(minutes: Minutes, kind: PeriodType, period: int, rules: BarRules, no
     since Monday 1970-01-05, months and years by that of the calendar.
     """
     if not len(minutes):
-        return Bars(minutes.start, minutes.start, *_prices(minutes))
+        return Bars(minutes.start, minutes.start, minutes.start, *_prices(minutes))
     sessions = _sessions(int(minutes.start[0]), int(minutes.start[-1]))
     opens = np.asarray([session.open for session in sessions], dtype=np.int64)
     closes = np.asarray([session.close for session in sessions], dtype=np.int64)
@@ -211,7 +212,7 @@ def bars_of(minutes: Minutes, kind: PeriodType, period: int, rules: BarRules, no
         number = number[first]
         starts = np.asarray([session_on(day, 1).open for _, day, _ in spans], dtype=np.int64)[number]
         ends = np.asarray([session_on(day, -1).close for _, _, day in spans], dtype=np.int64)[number]
-    bars = Bars(ends if rules.label == "end" else starts, ends, *minutes.grouped(first))
+    bars = Bars(ends if rules.label == "end" else starts, starts, ends, *minutes.grouped(first))
     return bars if rules.growing else bars.only(bars.end <= now)
 
 

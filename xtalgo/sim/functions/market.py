@@ -12,6 +12,7 @@ from xtalgo.sim import bodies
 from xtalgo.sim.feeds import SIMULATED
 from xtalgo.sim.functions.parts import Args, Function
 from xtalgo.sim.history import NONE, bars_of, reach
+from xtalgo.sim.recordedbars import SLACK
 from xtalgo.sim.venue import Refused, Venue
 
 __all__ = ["FUNCTIONS"]
@@ -54,6 +55,9 @@ def _get_bars(venue: Venue, args: Args, now: Ns) -> object:
     known = NONE if minutes is None else minutes(contract.name, since - reach(kind, period))
     bars = bars_of(known, kind, period, venue.bar_rules, now)
     shown = (bars.label >= since) & (bars.label <= until)
+    began = getattr(venue.feed, "began", None)
+    if began is not None and kind in ("minute", "day"):
+        shown &= bars.start >= began(contract.name) - SLACK  # of what was before nobody knows, so it is no bar
     if venue.bar_rules.growing and until >= now:
         shown |= bars.end > now
     return bodies.bars_body(contract, kind, period, bars.only(shown).only(slice(-args.get("limit", 5_000), None)))
