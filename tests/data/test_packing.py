@@ -506,8 +506,11 @@ class Lived:
 
             tape.start(0, ns=now)
             last = now
+            is_cut = False
             for step, act, more in acts:
-                now += step
+                # Between the end of a connection and the next one time passes, if only a nanosecond.
+                now += max(step, 1) if is_cut else step
+                is_cut = act not in ("quotes", "advance")
                 match act:
                     case "quotes":
                         if not is_up:

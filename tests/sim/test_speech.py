@@ -81,8 +81,8 @@ def test_the_life_of_an_order_by_either_of_its_ids(monkeypatch: pytest.MonkeyPat
     told = user.place(1, kind="LIMIT", limitPrice=50.0, orderId="a")["orderId"]
     user.call(2, "Change", account="Sim101", orderId=told, limitPrice=49.0)
     user.call(3, "Cancel", account="Sim101", orderId="a")
-    for order_id in {"a", told}:
-        life = user.call(4 if order_id == "a" else 5, "OrderLifecycle", account="sim101", orderId=order_id)
+    for seconds, order_id in ((4, "a"), (5, told)):
+        life = user.call(seconds, "OrderLifecycle", account="sim101", orderId=order_id)
         states = [one["orderState"] for one in life["states"]]
         assert states == ["Submitted", "Accepted", "Working", "CancelPending", "Cancelled"]
         stamps = [one["epoch"] for one in life["states"]]
