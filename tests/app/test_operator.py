@@ -22,7 +22,8 @@ from xtalgo.app.haltfile import HaltFile, halt_path
 from xtalgo.model.errors import ConfigError, LocalProtocolError
 from xtalgo.protocol.routes import Request
 from xtalgo.protocol.rpc import TABLE
-from xtalgo.sim import functions
+from xtalgo.sim import bodies
+from xtalgo.sim.functions import positions
 
 # --- flatten -------------------------------------------------------------------------------------------------------
 
@@ -104,10 +105,8 @@ def test_what_is_left_is_told(place: Place, xtalgo: Xtalgo) -> None:
 def test_an_account_without_a_connection_is_not_known_to_be_flat(
     place: Place, xtalgo: Xtalgo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = functions.bodies.account_row
-    monkeypatch.setattr(
-        functions.bodies, "account_row", lambda *args: {**row(*args), "connectionStatus": "ConnectionLost"}
-    )
+    row = bodies.account_row
+    monkeypatch.setattr(bodies, "account_row", lambda *args: {**row(*args), "connectionStatus": "ConnectionLost"})
     done = xtalgo("flatten", "--account", "Sim101", "--deadline", "10")
     assert done.code == 6
     assert "Sim101 is not connected in NinjaTrader" in done.err
@@ -115,8 +114,8 @@ def test_an_account_without_a_connection_is_not_known_to_be_flat(
 
 def test_rows_of_another_account_prove_nothing(place: Place, xtalgo: Xtalgo, monkeypatch: pytest.MonkeyPatch) -> None:
     busy(place)
-    given = functions._positions
-    monkeypatch.setattr(functions, "_positions", lambda venue, _account, **more: given(venue, "Sim102", **more))
+    given = positions._rows
+    monkeypatch.setattr(positions, "_rows", lambda venue, _account, **more: given(venue, "Sim102", **more))
     done = xtalgo("flatten", "--account", "Sim101", "--deadline", "10")
     assert done.code == 6
     assert "another account" in done.out
