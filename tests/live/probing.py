@@ -23,21 +23,25 @@ START = 1_778_680_800_000_000_000
 """2026-05-13 14:00:00 UTC, a Wednesday."""
 
 
-def calm(seconds: int) -> QuoteTable:
+def calm(seconds: int, begins: int = -180) -> QuoteTable:
     """ES from three minutes before START on, a quote a second, of which every third says something new."""
     rows = range(seconds)
     bids = [4800.0 + (row // 3 % 7) * 0.25 for row in rows]
-    stamps = [START + (row - 180) * SECOND for row in rows]
+    stamps = [START + (row + begins) * SECOND for row in rows]
     asks, volumes = [bid + 0.25 for bid in bids], [10 * (row // 3) for row in rows]
     return QuoteTable.from_rows((ES,), [0] * seconds, stamps, bids, asks, bids, volumes)
 
 
 def world_for(
-    dialect: Dialect, faults: dict[str, Any] | None = None, *, accounts: tuple[str, ...] = ("Sim101",)
+    dialect: Dialect,
+    faults: dict[str, Any] | None = None,
+    *,
+    accounts: tuple[str, ...] = ("Sim101",),
+    begins: int = -180,
 ) -> World:
     contracts, settings = ContractBook(), ReplaySettings()
     server = SimServer(
-        TableFeed(calm(3_600), contracts),
+        TableFeed(calm(3_600, begins), contracts),
         accounts=accounts,
         contracts=contracts,
         fills=settings.fills,

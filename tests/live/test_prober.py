@@ -61,7 +61,9 @@ def test_every_value_of_every_field_is_found_out(name: str, number: int) -> None
     value = values_of(name)[number]
     prober, flat, server = alone(name, number) if name in _SHOWS else covering(number)
     assert getattr(server.dialect, name) == value
-    assert prober.probe.findings.facts[name].value == value
+    fact = prober.probe.findings.facts[name]
+    assert fact.value == value
+    assert fact.seen or fact.doubt, "how it was seen"
     assert flat
 
 
@@ -281,6 +283,24 @@ async def test_no_account_of_somebody_is_shown(autojump_clock: trio.testing.Mock
     for name in ("Sim101", "sim101", "LFE0501", "RealMoney", "Eval-77"):
         assert name not in told
     assert "ACCOUNT" in told
+
+
+async def test_a_price_that_was_not_known_at_the_door_is_asked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """NinjaTrader knows no price of an instrument that nobody had asked for."""
+    world = world_for(Dialect(caller_id="alias"), begins=4)
+    prober = await probed(world)
+    assert prober.probe.findings.dialect().confirms("caller_id", "strategy_tag", "events")
+    assert world.server.venue.orders
+    assert is_flat(world)
+
+
+async def test_without_any_price_no_order_is_placed(autojump_clock: trio.testing.MockClock) -> None:
+    world = world_for(Dialect(), begins=3_000)
+    prober = await probed(world)
+    assert "no price" in prober.probe.findings.unsettled["caller_id"]
+    assert not world.server.venue.orders
 
 
 async def test_a_closed_market_leaves_some_for_later(autojump_clock: trio.testing.MockClock, monkeypatch) -> None:

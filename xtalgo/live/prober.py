@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import trio
 from attrs import define, evolve, field, frozen
 
 from xtalgo.client.probing.dealing import Untidy, tidy
-from xtalgo.client.probing.door import enter
+from xtalgo.client.probing.door import enter, priced
 from xtalgo.client.probing.plan import STEPS
 from xtalgo.client.probing.script import (
     Budget,
@@ -181,7 +182,10 @@ class Prober:
             probe.leave("it waits for an open market", *step.facts)
             self.tell(step.name, "left out: the market is closed")
             return
-        if step.trades and (probe.market is None or probe.tick <= 0):
+        if step.trades and not probe.has_price:
+            with suppress(Cut, Unanswered):
+                await self._play(priced(probe))
+        if step.trades and not probe.has_price:
             probe.leave("the venue told no price or tick size to place an order by", *step.facts)
             self.tell(step.name, "left out: no price is known")
             return

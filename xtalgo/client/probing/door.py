@@ -8,10 +8,11 @@ from typing import Any
 from xtalgo.client.probing.script import Probe, Reply, Script
 from xtalgo.model.errors import ConfigError, VenueError
 from xtalgo.protocol.choices import AccountsForm, ListForm
+from xtalgo.protocol.market import QuoteSnapshot
 from xtalgo.protocol.replies import Answer, read_accounts, read_orders, read_positions, read_quotes
 from xtalgo.protocol.rows import Account, OrderRow, Position
 
-__all__ = ["enter", "listed_orders", "listed_positions"]
+__all__ = ["enter", "listed_orders", "listed_positions", "priced"]
 
 
 def enter(probe: Probe) -> Script[None]:
@@ -115,6 +116,23 @@ def _own(probe: Probe, answer: Any, what: str) -> tuple[Any, ...]:
     return tuple(row for row in answer.value if row.account is None or row.account.casefold() == wanted)
 
 
+def _price(probe: Probe, quote: QuoteSnapshot) -> None:
+    probe.tick = quote.tick_size or 0.0
+    probe.market = next((price for price in (quote.last, quote.bid, quote.close) if price), None)
+
+
+def priced(probe: Probe) -> Script[None]:
+    """Ask for a price once more: an instrument that nobody had asked for may have had none at the door."""
+    for _ in range(5):
+        reply = yield from probe.ask("GetQuote", instrument=probe.instrument)
+        answer = read_quotes(reply.body)
+        if isinstance(answer, Answer) and len(answer.value) == 1:
+            _price(probe, answer.value[0])
+        if probe.has_price:
+            return
+        yield from probe.listen(2.0)
+
+
 def _instrument(probe: Probe) -> Script[None]:
     reply = _good(probe, (yield from probe.ask("GetQuote", instrument=probe.instrument)), "GetQuote")
     answer = read_quotes(reply.body)
@@ -122,8 +140,7 @@ def _instrument(probe: Probe) -> Script[None]:
         raise ConfigError(f"{probe.instrument!r}: the venue did not answer with one contract; give a dated name")
     quote = answer.value[0]
     probe.instrument = quote.instrument
-    probe.tick = quote.tick_size or 0.0
-    probe.market = next((price for price in (quote.last, quote.bid, quote.close) if price), None)
+    _price(probe, quote)
     probe.is_open = quote.is_market_open
     if probe.is_open is None:
         told = yield from probe.ask("MarketInfo", instrument=probe.instrument)

@@ -45,15 +45,16 @@ def takeover(probe: Probe) -> Script[None]:
     if seen[0] != seen[1]:
         probe.leave(f"it ended once with {seen[0]}, and once with {seen[1]}", *facts)
         return
-    probe.settle("takeover_code", NO_CLOSE_FRAME if seen[0].code is None else seen[0].code)
-    probe.settle("takeover_reason", seen[0].reason)
+    told = f"the end of the first connection, twice: {seen[0]}"
+    probe.findings.settle("takeover_code", NO_CLOSE_FRAME if seen[0].code is None else seen[0].code, told)
+    probe.findings.settle("takeover_reason", seen[0].reason, told)
 
 
 def token(probe: Probe) -> Script[None]:
     """Ask for a connection with a token that is none."""
     heard: Heard = yield WrongToken()
     if heard.status is not None:
-        probe.settle("bad_token", heard.status)
+        probe.findings.settle("bad_token", heard.status, f"the status of the handshake: {heard.status}")
     elif heard.end is not None:
         probe.leave(f"it was let in, and then closed ({heard.end})", "bad_token")
     else:

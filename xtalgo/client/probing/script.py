@@ -323,6 +323,11 @@ class Probe:
 
     # --- orders --------------------------------------------------------------------------------------------------
 
+    @property
+    def has_price(self) -> bool:
+        """Whether it is known where an order can rest far away from the market."""
+        return self.market is not None and self.tick > 0
+
     def next_price(self) -> float:
         """A price so far below the market that nothing fills there, and at which no other order of ours is."""
         assert self.market is not None
