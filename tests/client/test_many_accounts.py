@@ -109,9 +109,10 @@ def test_one_list_is_split_by_its_rows() -> None:
 def test_a_venue_without_the_wide_question_is_asked_account_by_account(
     api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xtalgo.sim import functions
+    from xtalgo.sim import gateway
 
-    monkeypatch.delitem(functions.FUNCTIONS, api)
+    served = {name: function for name, function in gateway.FUNCTIONS.items() if name != api}
+    monkeypatch.setattr(gateway, "FUNCTIONS", served)
     life, trader, _, _, asked = life_of()
     life.run(START + 60 * SECOND)
     assert trader.is_running
