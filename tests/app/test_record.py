@@ -416,6 +416,7 @@ def _process(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C for one child alone")
 def test_as_a_user_would_against_a_server_of_ours(folder: Path, xtalgo: Xtalgo) -> None:
     """Real processes and real time: a recording with two drops, ended by Ctrl-C, packed and replayed."""
