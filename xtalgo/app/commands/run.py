@@ -116,7 +116,12 @@ def run(
         bool, switch(_LIVE, "Live quotes, our own fills by the assumptions below: no order leaves this machine.")
     ] = False,
     live: Annotated[
-        bool, switch(_LIVE, "Allow accounts that are no simulators. Refused for now: it needs guards yet to come.")
+        bool,
+        switch(
+            _LIVE,
+            "Allow accounts that are no simulators; needs --max-contracts, --account-daily-loss, and a dialect in "
+            "which the keys of P&L are settled (xtalgo probe).",
+        ),
     ] = False,
     url: Annotated[
         str | None,
