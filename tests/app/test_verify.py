@@ -26,6 +26,7 @@ from xtalgo.data.journal_schema import TABLES
 from xtalgo.live.resume import Estate
 from xtalgo.model.errors import ConfigError
 from xtalgo.protocol.dialect import Dialect, values_of
+from xtalgo.sim import bodies
 
 ES = "ES 06-26"
 
@@ -33,6 +34,7 @@ TRADER = """\
 import enum
 
 from xtalgo import Instrument, Quote, Strategy
+from xtalgo.sim import bodies
 
 
 class Way(enum.Enum):
@@ -160,6 +162,17 @@ async def test_paper_leaps_and_halts_are_the_same_again(autojump_clock, folder: 
 async def test_parameters_of_any_type_come_back(autojump_clock, folder: Path, swing: Path) -> None:
     with kept(folder, duration=20, parameters=["way=DOWN", "sizes=3,1,2", "every=3"]) as one:
         await conduct(one)
+    assert same(folder / "run.db").decisions > 3
+
+
+async def test_a_run_on_a_real_account_is_lived_again(
+    folder: Path, swing: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = bodies.account_row
+    monkeypatch.setattr(bodies, "account_row", lambda *args: {**row(*args), "provider": "Rithmic"})
+    with kept(folder, attrs.evolve(SERVER, allows_real=True), duration=40) as one:
+        await conduct(one)
+        assert one.engine.blotter.fills
     assert same(folder / "run.db").decisions > 3
 
 

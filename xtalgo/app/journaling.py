@@ -114,6 +114,8 @@ def _settings_text(target: Target, settings: Settings, dialect: Dialect) -> str:
     }
     if dialect.settled:
         facts["dialect"] = {name: plain(getattr(dialect, name)) for name in sorted(dialect.settled)}
+    if target.allows_real:
+        facts["live"] = True
     if target.url is not None:
         facts["url"] = target.shown_url
     if target.fills_here:
@@ -161,6 +163,7 @@ class Facts:
     keeps_external: bool
     adopts: bool
     dialect: Dialect
+    allows_real: bool = False
 
 
 def facts_of(header: Header) -> Facts:
@@ -171,7 +174,8 @@ def facts_of(header: Header) -> Facts:
         extra = {name: (float(tick), float(point)) for name, (tick, point) in told["instruments"].items()}
         keeps, adopts = told["external"] == "keep", told["start_behavior"] == "adopt"
         dialect = Dialect.from_table(told.get("dialect", {}))
-        return Facts(str(told["mode"]), limits, ContractBook(extra=extra), keeps, adopts, dialect)
+        allows_real = told.get("live") is True
+        return Facts(str(told["mode"]), limits, ContractBook(extra=extra), keeps, adopts, dialect, allows_real)
     except (msgspec.MsgspecError, LookupError, TypeError, ValueError, ConfigError) as error:
         raise ConfigError(
             f"the settings in the journal can't be read by xtalgo {__version__} ({type(error).__name__}: {error}); "

@@ -59,6 +59,7 @@ def run_live(request: Request, files: Sequence[str]) -> None:
             environment=os.environ,
         )
         target = choose(settings, os.environ, demo=request.demo, paper=request.paper)
+        target = evolve(target, allows_real=request.live)
         _check_target(request, target)
         speaks = spoken(settings, target.url)
         if request.live:
@@ -80,7 +81,6 @@ def run_live(request: Request, files: Sequence[str]) -> None:
             duration=request.duration,
             keeping=keeping,
             days=days,
-            is_real=request.live,
             spoken=speaks,
         )
         screen = Screen(sys.stderr if request.json else out)

@@ -55,8 +55,6 @@ class Plan:
     """Seconds from the strategies' start; a connection has as long to come about."""
     keeping: Keeping = field(factory=Keeping.nowhere)
     """Where it is written down, and what earlier lives of the run left."""
-    is_real: bool = False
-    """Whether accounts that are not known to be simulators may be traded."""
     days: Days = field(factory=Days)
     """What is remembered of its accounts' trading days."""
     spoken: Spoken = field(factory=Spoken)
@@ -76,7 +74,7 @@ class Plan:
             accounts=self.target.accounts,
             limits=self.settings.replay.limits,
             run=self.keeping.run,
-            real_allowed=self.is_real,
+            real_allowed=self.target.allows_real,
             prepare=prepare(
                 self.keeping.estate,
                 keeps_external=live.external == "keep",

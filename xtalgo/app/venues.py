@@ -64,6 +64,8 @@ class Target:
     is_paper: bool
     accounts: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    allows_real: bool = False
+    """Whether accounts that are not known to be simulators may be traded (``--live``)."""
 
     @property
     def name(self) -> str:

@@ -288,6 +288,7 @@ def _life(reader: JournalReader, header: Header, number: int, birth: Birth, now:
         accounts=header.accounts,
         limits=facts.limits,
         run=birth.run or header.run,
+        real_allowed=facts.allows_real,
         prepare=prepare(estate, keeps_external=facts.keeps_external, adopts=facts.adopts, days=birth.days),
         dialect=facts.dialect,
     )
