@@ -72,7 +72,7 @@ async def connected(
     clock = WallClock()
 
     def tell_notice(notice: Notice) -> None:
-        if notice.is_warning or notice.text.startswith("link down"):
+        if notice.is_trouble:
             say(notice.text)
 
     async with AsyncExitStack() as stack:

@@ -49,6 +49,7 @@ __all__ = [
     "allow",
     "confirm",
     "make",
+    "need_word",
     "open_road",
     "read_invocation",
     "read_words",
@@ -109,11 +110,7 @@ class Road(Protocol):
 def rpc(reach: Reach, request: RpcRequest) -> None:
     """Call a function and show its answer."""
     invocation = read_invocation(request)
-    may_ask = sys.stdin is not None and sys.stdin.isatty()
-    if invocation.spec.mutates and not request.yes and not may_ask:
-        raise ConfigError(
-            f"{invocation.spec.name} acts at the venue, and there is no terminal to ask at: give --yes if it is meant"
-        )
+    need_word(invocation.spec, request)
     venue = venue_of(reach)
     within = HISTORY_WITHIN if invocation.spec.lane is Lane.HISTORY else WITHIN
     progress = _Progress()
@@ -148,6 +145,15 @@ class _Progress:
 
 
 # --- before anything is sent ---------------------------------------------------------------------------------------
+
+
+def need_word(spec: RpcSpec, request: RpcRequest) -> None:
+    """Raises ConfigError for what acts at the venue where nobody can be asked and ``--yes`` was not given."""
+    may_ask = sys.stdin is not None and sys.stdin.isatty()
+    if spec.mutates and not request.yes and not may_ask:
+        raise ConfigError(
+            f"{spec.name} acts at the venue, and there is no terminal to ask at: give --yes if it is meant"
+        )
 
 
 def read_invocation(request: RpcRequest) -> Invocation:
@@ -290,7 +296,7 @@ async def open_road(operator: Operator, venue: Venue, ws: bool) -> AsyncIterator
 
 
 def _tell(notice: Notice) -> None:
-    if notice.is_warning or notice.text.startswith("link down"):
+    if notice.is_trouble:
         complain(f"warning: {notice.text}")
 
 

@@ -16,11 +16,11 @@ from xtalgo.app.answers import show_value
 from xtalgo.app.console import Screen, complain
 from xtalgo.app.exits import InDoubt
 from xtalgo.app.operator import Operator, Reach, account_name, at_venue, the_account, venue_of, whole
-from xtalgo.app.rpc import WITHIN, RpcRequest, allow, confirm, open_road, read_words
+from xtalgo.app.rpc import WITHIN, RpcRequest, allow, confirm, need_word, open_road, read_words
 from xtalgo.app.rpctable import cautions, only_reduces
 from xtalgo.client.group import GroupPlan, GroupReport, MemberReport, carry_out, plan_group
 from xtalgo.live.lock import SessionLock
-from xtalgo.model.errors import ConfigError, VenueError, XtalgoError
+from xtalgo.model.errors import VenueError, XtalgoError
 from xtalgo.model.instruments import ContractBook
 from xtalgo.protocol.rows import Position
 from xtalgo.protocol.spec import RpcSpec
@@ -43,11 +43,7 @@ class _Group:
 def rpc_for_accounts(reach: Reach, request: RpcRequest, accounts: tuple[str, ...]) -> None:
     """Call a function for each account and report. Raises InDoubt or VenueError unless it was done for all."""
     group = _read(request, accounts)
-    may_ask = sys.stdin is not None and sys.stdin.isatty()
-    if group.spec.mutates and not request.yes and not may_ask:
-        raise ConfigError(
-            f"{group.spec.name} acts at the venue, and there is no terminal to ask at: give --yes if it is meant"
-        )
+    need_word(group.spec, request)
     venue = venue_of(reach)
 
     async def work(operator: Operator) -> None:

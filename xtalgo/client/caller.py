@@ -67,6 +67,11 @@ class Notice:
     text: str
     is_warning: bool = False
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether whoever makes single calls wants to hear of it: a warning, or that the link is down."""
+        return self.is_warning or self.text.startswith("link down")
+
 
 @define
 class Health:
