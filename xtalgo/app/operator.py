@@ -19,7 +19,7 @@ from attrs import define, frozen
 from rich.table import Table
 from rich.text import Text
 
-from xtalgo.app.config import load_settings
+from xtalgo.app.config import Settings, load_settings
 from xtalgo.app.console import Screen, complain
 from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, token_of
 from xtalgo.live.rest import RestClient
@@ -51,6 +51,7 @@ __all__ = [
     "positions",
     "quote",
     "the_account",
+    "venue_in",
     "venue_of",
     "whole",
 ]
@@ -229,7 +230,11 @@ class Venue:
 def venue_of(reach: Reach) -> Venue:
     """URL and token, found as for a run, and warnings told; raises ConfigError."""
     flags = {"url": reach.url, "token_file": reach.token_file}
-    settings = load_settings(flags, config=reach.config, environment=os.environ)
+    return venue_in(load_settings(flags, config=reach.config, environment=os.environ))
+
+
+def venue_in(settings: Settings) -> Venue:
+    """The same out of settings that were loaded."""
     token, warnings = token_of(settings, os.environ)
     if token is None:
         raise ConfigError(

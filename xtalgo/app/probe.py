@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from xtalgo import __version__
 from xtalgo.app.config import Settings, load_settings
-from xtalgo.app.console import complain
 from xtalgo.app.dialects import dialect_path, host_of
 from xtalgo.app.exits import NotFlat
 from xtalgo.app.news import Display, JsonDisplay, News, PlainDisplay
-from xtalgo.app.operator import account_name
+from xtalgo.app.operator import account_name, venue_in
 from xtalgo.app.probereport import report_of
-from xtalgo.app.venues import CROSSTRADE, TOKEN_VARIABLE, choose
+from xtalgo.app.venues import socket_url
 from xtalgo.client.probing.dealing import Untidy, is_ours
 from xtalgo.client.probing.plan import STEPS
 from xtalgo.client.probing.script import Probe, Step
@@ -101,16 +100,9 @@ def _plan(request: ProbeRequest) -> _Plan:
     flags = {"url": request.url, "token_file": request.token_file}
     settings = load_settings(flags, config=request.config, environment=os.environ)
     settings.contracts.parse(request.instrument)
-    url = _socket(settings.live.url or CROSSTRADE)
-    target = choose(evolve(settings, live=evolve(settings.live, url=None)), os.environ, demo=False, paper=False)
-    if target.token is None:
-        raise ConfigError(
-            f"there is no token: set {TOKEN_VARIABLE} or --token-file (and --url for another server than CrossTrade, "
-            "such as one of xtalgo serve)"
-        )
-    for warning in target.warnings:
-        complain(f"warning: {warning}")
-    dialer(url, target.token)  # an address that may not be dialled is found now
+    venue = venue_in(settings)
+    url = socket_url(venue.url)
+    dialer(url, venue.token)  # an address that may not be dialled is found now
     names = [step.name for step in STEPS]
     skipped = [name.strip() for text in request.skip for name in text.split(",") if name.strip()]
     for name in skipped:
@@ -125,21 +117,13 @@ def _plan(request: ProbeRequest) -> _Plan:
         request,
         settings,
         url,
-        target.token,
+        venue.token,
         tuple(step for step in STEPS if step.name not in skipped),
         output,
         report,
         read_findings(output) if output.exists() else None,
         Probe(account, request.instrument.strip(), f"xp{secrets.token_hex(4)}"),
     )
-
-
-def _socket(url: str) -> str:
-    """The address of the socket, from that or from the REST one."""
-    for rest, socket in (("https://", "wss://"), ("http://", "ws://")):
-        if url.startswith(rest):
-            return f"{socket}{url.removeprefix(rest).partition('/')[0]}/ws/stream"
-    return url
 
 
 def _confirm(plan: _Plan) -> None:

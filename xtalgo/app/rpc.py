@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from attrs import define, evolve, frozen
@@ -20,10 +19,10 @@ from xtalgo.app.console import Screen, complain
 from xtalgo.app.exits import InDoubt
 from xtalgo.app.operator import Operator, Reach, Venue, account_name, at_venue, venue_of
 from xtalgo.app.rpctable import cautions, only_reduces
+from xtalgo.app.venues import socket_url
 from xtalgo.client.caller import Notice
 from xtalgo.live.client import Client, open_client
 from xtalgo.live.lock import SessionLock
-from xtalgo.live.transports import PATH
 from xtalgo.live.wires import dialer
 from xtalgo.model.errors import (
     ConfigError,
@@ -56,7 +55,6 @@ __all__ = [
     "rpc",
     "settle",
     "show",
-    "socket_url",
 ]
 
 WITHIN: Final = 20.0
@@ -336,15 +334,6 @@ class _SocketRoad:
             if diagnose(api, str(error).removeprefix(f"{api}: ")).cause is Cause.OFFLINE:
                 raise NoConnection(str(error)) from None
             raise
-
-
-def socket_url(url: str) -> str:
-    """The socket's address behind a URL, which may be that of the REST API."""
-    parts = urlsplit(url.strip())
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
-    if scheme is None:
-        return url.strip()
-    return parts._replace(scheme=scheme, path=PATH, query="", fragment="").geturl()
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ __all__ = [
     "Target",
     "asker",
     "choose",
+    "socket_url",
     "token_of",
 ]
 
@@ -166,3 +167,12 @@ def _canonical(contracts: ContractBook, told: str) -> str:
     except ConfigError:
         return told
     return name.dated(name.year) if name.year is not None else told
+
+
+def socket_url(url: str) -> str:
+    """The socket's address behind a URL, which may be that of the REST API."""
+    parts = urlsplit(url.strip())
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
+    if scheme is None:
+        return url.strip()
+    return parts._replace(scheme=scheme, path=urlsplit(CROSSTRADE).path, query="", fragment="").geturl()
